@@ -1,0 +1,1 @@
+//! Open-loop load against any Kafka-compatible broker, with full latency histograms.

@@ -1,0 +1,1 @@
+//! The Klamm process: connections, handlers, hosted partitions, and the drivers of the pure parts.

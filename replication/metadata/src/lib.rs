@@ -1,0 +1,1 @@
+//! The metadata image, its records, and the controller that decides them. Pure.

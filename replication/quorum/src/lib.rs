@@ -1,0 +1,1 @@
+//! KRaft: who leads the metadata quorum, and what it has committed. Pure.

@@ -1,0 +1,1 @@
+//! Cores, files, sockets, time and messages: one runtime over several engines.

@@ -1,0 +1,1 @@
+//! What must be true of a history of produce and consume calls, whoever recorded it.

@@ -1,0 +1,1 @@
+//! Whole brokers in one thread under one seed, with hostile disks and networks.
