@@ -1,1 +1,7 @@
 //! Kafka's bytes on the wire and on disk: pure, no clock, no socket, no file.
+
+pub mod types;
+
+pub use types::{
+    BrokerId, LeaderEpoch, Offset, Partition, ProducerEpoch, ProducerId, Sequence, TopicId, Uuid, UuidError,
+};
