@@ -1,5 +1,6 @@
 //! Kafka's bytes on the wire and on disk: pure, no clock, no socket, no file.
 
+pub mod compression;
 pub mod crc;
 pub mod types;
 
