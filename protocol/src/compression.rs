@@ -141,7 +141,7 @@ pub struct Decompressor<'a> {
 
 enum Stream<'a> {
     None(&'a [u8]),
-    Gzip(MultiGzDecoder<&'a [u8]>),
+    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(SnappyStream<'a>),
     Lz4(Option<lz4::Decoder<&'a [u8]>>),
     Zstd(zstd::Decoder<'static, &'a [u8]>),
@@ -155,7 +155,7 @@ impl<'a> Decompressor<'a> {
     pub fn new(codec: Codec, bytes: &'a [u8], bytes_max: usize) -> Result<Self, Error> {
         let stream = match codec {
             Codec::None => Stream::None(bytes),
-            Codec::Gzip => Stream::Gzip(MultiGzDecoder::new(bytes)),
+            Codec::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(bytes))),
             Codec::Snappy => Stream::Snappy(SnappyStream::new(bytes)),
             Codec::Lz4 => {
                 check_lz4_flags(bytes)?;

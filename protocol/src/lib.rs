@@ -1,7 +1,9 @@
 //! Kafka's bytes on the wire and on disk: pure, no clock, no socket, no file.
 
+pub mod batch;
 pub mod compression;
 pub mod crc;
+pub mod records;
 pub mod types;
 
 pub use types::{
