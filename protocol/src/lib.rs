@@ -1,10 +1,13 @@
 //! Kafka's bytes on the wire and on disk: pure, no clock, no socket, no file.
 
+pub mod api;
 pub mod batch;
 pub mod compression;
 pub mod crc;
+pub mod messages;
 pub mod records;
 pub mod types;
+pub mod wire;
 
 pub use types::{
     BrokerId, LeaderEpoch, Offset, Partition, ProducerEpoch, ProducerId, Sequence, TopicId, Uuid, UuidError,
