@@ -1,1 +1,29 @@
 //! A partition on disk: the journal, the log, and what it takes to believe them after a crash.
+//!
+//! What a newcomer would get wrong: bytes are safe when the shard's journal has them, not when they stand in
+//! a `.log` file; those are written later, in whole blocks, from memory.
+
+pub mod index;
+pub mod journal;
+pub mod kafka_files;
+pub mod leader_epochs;
+pub mod producers;
+pub mod time_index;
+
+use protocol::types::{Partition, TopicId};
+
+/// What a partition is called inside: by id, so that a topic that is deleted and made again under its name
+/// is another one (D11).
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PartitionId {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition's number in it.
+    pub partition: Partition,
+}
+
+impl std::fmt::Display for PartitionId {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", self.topic_id, self.partition)
+    }
+}
