@@ -7,6 +7,7 @@ pub mod crc;
 pub mod messages;
 pub mod records;
 pub mod types;
+pub mod validation;
 pub mod wire;
 
 pub use types::{
