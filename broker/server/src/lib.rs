@@ -1,1 +1,3 @@
 //! The Klamm process: connections, handlers, hosted partitions, and the drivers of the pure parts.
+
+pub mod config;
