@@ -4,11 +4,17 @@ pub mod api;
 pub mod batch;
 pub mod compression;
 pub mod crc;
+pub mod error_code;
+pub mod frame;
 pub mod messages;
 pub mod records;
 pub mod types;
+pub mod validation;
 pub mod wire;
 
+pub use api::ApiKey;
+pub use error_code::ErrorCode;
 pub use types::{
     BrokerId, LeaderEpoch, Offset, Partition, ProducerEpoch, ProducerId, Sequence, TopicId, Uuid, UuidError,
 };
+pub use wire::{DecodeError, Reader};

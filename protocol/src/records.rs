@@ -294,7 +294,6 @@ impl<R: BufRead> Stream<R> {
     }
 
     /// Whether everything has been read.
-    #[cfg(test)]
     pub fn is_empty(&mut self) -> Result<bool, Error> {
         match self.filled() {
             Ok(_) => Ok(false),
