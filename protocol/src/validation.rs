@@ -15,6 +15,7 @@ use std::io::BufReader;
 
 use crate::batch::{self, Batch, BatchMut, MAGIC, NO_TIMESTAMP, TimestampType};
 use crate::compression::{Codec, Decompressor};
+use crate::error_code::ErrorCode;
 use crate::records::{self, RawRecord, Slice, Source, Stream, read_record};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -238,6 +239,32 @@ impl std::fmt::Display for InvalidBatch {
 }
 
 impl std::error::Error for InvalidBatch {}
+
+impl InvalidBatch {
+    /// What Kafka answers.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            InvalidBatch::Malformed | InvalidBatch::Crc => ErrorCode::CorruptMessage,
+            InvalidBatch::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            InvalidBatch::Codec(_) => ErrorCode::UnsupportedCompressionType,
+            InvalidBatch::RecordErrors {
+                is_timestamp: true, ..
+            } => ErrorCode::InvalidTimestamp,
+            InvalidBatch::RecordErrors {
+                is_timestamp: false, ..
+            }
+            | InvalidBatch::None
+            | InvalidBatch::Several
+            | InvalidBatch::Magic(_)
+            | InvalidBatch::BaseOffset(_)
+            | InvalidBatch::Count { .. }
+            | InvalidBatch::Control
+            | InvalidBatch::Sequence(_)
+            | InvalidBatch::Records(_)
+            | InvalidBatch::OffsetDelta { .. } => ErrorCode::InvalidRecord,
+        }
+    }
+}
 
 /// Judges what a client sent for one partition: exactly one batch, as a client may write it. `now_ms` in ms since
 /// 1970.
