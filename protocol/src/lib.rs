@@ -7,6 +7,7 @@ pub mod crc;
 pub mod error_code;
 pub mod frame;
 pub mod messages;
+pub mod produce;
 pub mod records;
 pub mod types;
 pub mod validation;
