@@ -5,6 +5,7 @@ pub mod batch;
 pub mod compression;
 pub mod crc;
 pub mod error_code;
+pub mod fetch;
 pub mod frame;
 pub mod messages;
 pub mod produce;
