@@ -1,3 +1,5 @@
 //! The Klamm process: connections, handlers, hosted partitions, and the drivers of the pure parts.
 
 pub mod config;
+pub mod pipeline;
+pub mod placement;
