@@ -1,0 +1,344 @@
+//! One client's connection, from the accepted socket to the one line that says why it ended.
+//!
+//! A connection is one task on the shard it was handed to. Its reader cuts frames and starts each request at
+//! once, without waiting for anything in between; its writer sends the answers in request order. What a newcomer
+//! would get wrong: there are no timers here. A sweep of the shard looks at every connection's [`Activity`] once a
+//! while and shuts the sockets of those that are idle, too slow, or do not read what they asked for.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::frame::FrameError;
+use shards::net::{Shutdown, TcpStream};
+use shards::time::{Duration, Instant};
+use shards::{Either, select2};
+
+use crate::pipeline::{Answer, Pipeline, Started};
+use crate::receive::Receiver;
+
+/// Requests of one connection that may be under way. Kafka handles one at a time and lets the rest wait in the
+/// socket; a producer keeps five in flight.
+const REQUESTS_IN_FLIGHT: usize = 128;
+
+/// Answers that leave in one write, so that a pipelining client costs few system calls, and no more, so that the
+/// memory of a large one is free before the next is gathered.
+const ANSWERS_PER_WRITE: usize = 64;
+const BYTES_PER_WRITE: usize = 1 << 20;
+
+/// A frame that has begun must grow by [`SLOW_BYTES`] within this time, or be complete.
+const SLOW_WINDOW: Duration = Duration::from_secs(30);
+const SLOW_BYTES: u64 = 4 << 10;
+
+/// An answer must be taken within [`SLOW_WINDOW`] plus the time it needs at this rate.
+const SLOW_BYTES_PER_SECOND: usize = 16 << 10;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client closed its side; `in_frame`: in the middle of a request.
+    ByClient {
+        /// Bytes of an unfinished request were lost with it.
+        in_frame: bool,
+    },
+    /// The socket failed, usually a reset by the client.
+    Failed(io::Error),
+    /// The length field of a frame cannot be accepted.
+    Frame(FrameError),
+    /// A request that Kafka answers by closing the connection: malformed, or of an API or version nobody offers.
+    Refused(String),
+    /// Nothing was received or sent for `connections.max.idle.ms`.
+    Idle(Duration),
+    /// A frame that had begun did not go on.
+    Slow,
+    /// The client does not read its answers.
+    NotReading,
+    /// The node stops.
+    Stopping,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::ByClient { in_frame: false } => out.write_str("the client closed it"),
+            Ended::ByClient { in_frame: true } => {
+                out.write_str("the client closed it in the middle of a request")
+            }
+            Ended::Failed(error) => write!(out, "the socket failed: {error}"),
+            Ended::Frame(error) => write!(out, "unacceptable frame: {error}"),
+            Ended::Refused(why) => out.write_str(why),
+            Ended::Idle(limit) => write!(out, "idle for {} ms (connections.max.idle.ms)", limit.as_millis()),
+            Ended::Slow => write!(
+                out,
+                "a request that had begun did not arrive within {SLOW_WINDOW:?}"
+            ),
+            Ended::NotReading => out.write_str("the client does not read its answers"),
+            Ended::Stopping => out.write_str("the node stops"),
+        }
+    }
+}
+
+impl Ended {
+    /// Whether this is how well-behaved clients leave, of no interest to an operator.
+    fn is_ordinary(&self) -> bool {
+        match self {
+            Ended::ByClient { in_frame } => !in_frame,
+            Ended::Failed(_) | Ended::Idle(_) | Ended::Stopping => true,
+            Ended::Frame(_) | Ended::Refused(_) | Ended::Slow | Ended::NotReading => false,
+        }
+    }
+}
+
+/// When a connection last did what; read by the sweep.
+#[derive(Debug)]
+pub struct Activity {
+    last: Cell<Instant>,
+    bytes: Cell<u64>,
+    /// A frame has begun: since when it is watched, and the bytes received until then.
+    frame: Cell<Option<(Instant, u64)>>,
+    /// An answer is being written: since when, and its bytes.
+    sending: Cell<Option<(Instant, usize)>>,
+}
+
+impl Activity {
+    fn new(now: Instant) -> Activity {
+        Activity {
+            last: Cell::new(now),
+            bytes: Cell::new(0),
+            frame: Cell::new(None),
+            sending: Cell::new(None),
+        }
+    }
+
+    /// `count` bytes of a frame came.
+    pub fn received(&self, count: usize) {
+        let now = shards::time::now();
+        self.last.set(now);
+        if self.frame.get().is_none() {
+            self.frame.set(Some((now, self.bytes.get())));
+        }
+        self.bytes.set(self.bytes.get() + count as u64);
+    }
+
+    /// A frame is complete; `more`: bytes of the next one are there.
+    pub fn frame_complete(&self, more: bool) {
+        self.frame.set(more.then(|| (self.last.get(), self.bytes.get())));
+    }
+
+    fn sending(&self, bytes: usize) {
+        self.sending.set(Some((shards::time::now(), bytes)));
+    }
+
+    fn sent(&self) {
+        self.sending.set(None);
+        self.last.set(shards::time::now());
+    }
+
+    /// What is wrong with the connection at `now`, if anything. Watches a frame in windows: one that grew enough
+    /// gets the next window.
+    fn overdue(&self, now: Instant, unanswered: usize, max_idle: Duration) -> Option<Ended> {
+        if let Some((since, bytes)) = self.sending.get() {
+            let allowed = SLOW_WINDOW + Duration::from_secs((bytes / SLOW_BYTES_PER_SECOND) as u64);
+            return (now.since(since) > allowed).then_some(Ended::NotReading);
+        }
+        if unanswered > 0 {
+            return None;
+        }
+        if let Some((since, bytes)) = self.frame.get() {
+            if now.since(since) <= SLOW_WINDOW {
+                return None;
+            }
+            if self.bytes.get() - bytes < SLOW_BYTES {
+                return Some(Ended::Slow);
+            }
+            self.frame.set(Some((now, self.bytes.get())));
+            return None;
+        }
+        (now.since(self.last.get()) > max_idle).then_some(Ended::Idle(max_idle))
+    }
+}
+
+/// A connection as its shard sees it.
+pub struct Connection {
+    /// Counts the connections of the shard.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Which of the node's listeners it came through.
+    pub listener: usize,
+    stream: Rc<TcpStream>,
+    activity: Rc<Activity>,
+    pipeline: Pipeline,
+    ended: RefCell<Option<Ended>>,
+}
+
+impl Connection {
+    /// A connection over `stream`, of which nothing was read.
+    pub fn new(id: u64, peer: SocketAddr, listener: usize, stream: TcpStream) -> Connection {
+        Connection {
+            id,
+            peer,
+            listener,
+            stream: Rc::new(stream),
+            activity: Rc::new(Activity::new(shards::time::now())),
+            pipeline: Pipeline::new(REQUESTS_IN_FLIGHT),
+            ended: RefCell::new(None),
+        }
+    }
+
+    /// Ends the connection if it is overdue: the sweep calls this.
+    pub fn sweep(&self, now: Instant, max_idle: Duration) {
+        if let Some(ended) = self.activity.overdue(now, self.pipeline.unanswered(), max_idle) {
+            self.ended.borrow_mut().get_or_insert(ended);
+            // The socket may be gone already; then the tasks have seen it.
+            self.stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Serves the connection to its end: `start` starts the request of each frame, `ready` waits until messages to
+    /// all shards have room, `stopping` resolves when no new request is wanted. Answers of what was started by
+    /// then still leave. Logs why it ended.
+    pub async fn serve(
+        &self,
+        limit: usize,
+        start: impl Fn(Bytes) -> Result<Started, String>,
+        ready: impl AsyncFn(),
+        stopping: impl AsyncFn(),
+    ) {
+        let reader = async {
+            let mut receiver = Receiver::new(self.stream.clone(), self.activity.clone(), limit);
+            loop {
+                self.pipeline.room().await;
+                ready().await;
+                let frame = match select2(stopping(), receiver.next()).await {
+                    Either::First(()) => break Ended::Stopping,
+                    Either::Second(Ok(frame)) => frame,
+                    Either::Second(Err(ended)) => break ended,
+                };
+                match start(frame) {
+                    Ok(started) => self.pipeline.push(started),
+                    Err(why) => break Ended::Refused(why),
+                }
+            }
+        };
+        let writer = self.write_answers();
+        let mut writer = std::pin::pin!(writer);
+        let ended = match select2(writer.as_mut(), reader).await {
+            Either::First(ended) => ended,
+            Either::Second(ended @ (Ended::Stopping | Ended::Refused(_))) => {
+                self.pipeline.finish();
+                // What was accepted before is still answered; the sweep ends a client that does not read.
+                match writer.await {
+                    Ended::Stopping => ended,
+                    earlier => earlier,
+                }
+            }
+            Either::Second(ended) => ended,
+        };
+        let ended = self.ended.borrow_mut().take().unwrap_or(ended);
+        self.stream.shutdown(Shutdown::Both).ok();
+        self.log(&ended);
+    }
+
+    /// Sends answers in order until the pipeline is finished ([`Ended::Stopping`]) or the connection is.
+    async fn write_answers(&self) -> Ended {
+        loop {
+            let Some(first) = self.pipeline.next().await else {
+                return Ended::Stopping;
+            };
+            let mut chunks = Vec::new();
+            let mut close = None;
+            let mut taken = 0;
+            let mut bytes = 0;
+            let mut answer = Some(first);
+            while let Some(taken_answer) = answer.take() {
+                taken += 1;
+                match taken_answer {
+                    Answer::Send(pieces) => {
+                        bytes += pieces.iter().map(Bytes::len).sum::<usize>();
+                        chunks.extend(pieces);
+                    }
+                    Answer::Nothing => {}
+                    Answer::Close(why) => {
+                        close = Some(why);
+                        break;
+                    }
+                }
+                if taken < ANSWERS_PER_WRITE && bytes < BYTES_PER_WRITE {
+                    answer = self.pipeline.next_if_ready().await;
+                }
+            }
+            if !chunks.is_empty() {
+                self.activity.sending(bytes);
+                if let Err(error) = self.stream.write_all(chunks).await {
+                    return Ended::Failed(error);
+                }
+                self.activity.sent();
+            }
+            if let Some(why) = close {
+                return Ended::Refused(why);
+            }
+            self.pipeline.answered(taken);
+        }
+    }
+
+    fn log(&self, ended: &Ended) {
+        let unanswered = self.pipeline.unanswered();
+        if ended.is_ordinary() && unanswered == 0 {
+            tracing::debug!(client = %self.peer, "connection closed: {ended}");
+        } else {
+            tracing::info!(client = %self.peer, unanswered, "connection closed: {ended}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(activity: &Activity, at_secs: u64, unanswered: usize, expected: &str) {
+        let now = Instant(at_secs * 1_000_000_000);
+        let found = activity.overdue(now, unanswered, Duration::from_secs(600));
+        let found = found.map_or("fine".to_owned(), |ended| format!("{ended:?}"));
+        assert_eq!(found, expected, "after {at_secs} s");
+    }
+
+    #[test]
+    fn idle_is_counted_from_the_last_byte() {
+        let activity = Activity::new(Instant(0));
+        check(&activity, 600, 0, "fine");
+        check(&activity, 601, 0, "Idle(600s)");
+        check(&activity, 601, 1, "fine");
+        activity.last.set(Instant(500_000_000_000));
+        check(&activity, 1100, 0, "fine");
+        check(&activity, 1101, 0, "Idle(600s)");
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_must_go_on() {
+        let activity = Activity::new(Instant(0));
+        activity.frame.set(Some((Instant(0), 0)));
+        activity.bytes.set(3);
+        check(&activity, 30, 0, "fine");
+        check(&activity, 31, 0, "Slow");
+        activity.bytes.set(SLOW_BYTES);
+        check(&activity, 31, 0, "fine");
+        check(&activity, 61, 0, "fine");
+        check(&activity, 62, 0, "Slow");
+        activity.frame_complete(false);
+        check(&activity, 62, 0, "fine");
+    }
+
+    #[test]
+    fn an_answer_must_be_taken() {
+        let activity = Activity::new(Instant(0));
+        activity
+            .sending
+            .set(Some((Instant(0), SLOW_BYTES_PER_SECOND * 10)));
+        check(&activity, 40, 3, "fine");
+        check(&activity, 41, 3, "NotReading");
+    }
+}
