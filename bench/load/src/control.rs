@@ -84,11 +84,12 @@ impl Control {
         })
     }
 
-    fn call(&mut self, key: i16, version: i16, body: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
-        self.correlation_id += 1;
-        let mut request = Vec::new();
-        frame(&mut request, key, version, true, self.correlation_id, body);
-        self.stream.write_all(&request)?;
+    /// Sends a whole frame and waits for its answer, which begins with the correlation id.
+    ///
+    /// # Errors
+    /// The connection, or a length beyond belief.
+    pub fn exchange(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+        self.stream.write_all(request)?;
         let mut prefix = [0; 4];
         self.stream
             .read_exact(&mut prefix)
@@ -97,6 +98,14 @@ impl Control {
         ensure!(length < DECODE_BUDGET, "an answer of {length} bytes");
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn call(&mut self, key: i16, version: i16, body: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
+        self.correlation_id += 1;
+        let mut request = Vec::new();
+        frame(&mut request, key, version, true, self.correlation_id, body);
+        let mut answer = self.exchange(&request)?;
         ensure!(
             answer.get(..4) == Some(&self.correlation_id.to_be_bytes()[..]),
             "an answer to another request"

@@ -17,6 +17,7 @@ pub mod control;
 pub mod cpu;
 pub mod drive;
 pub mod fetch;
+pub mod first;
 pub mod produce;
 pub mod report;
 pub mod workload;

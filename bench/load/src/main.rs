@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use load::control::{Control, resolve};
-use load::drive;
 use load::report::Report;
 use load::workload::{Kind, Workload};
+use load::{drive, first};
 
 /// Puts a Kafka-compatible broker under load: open loop, full latency histogram, the broker's CPU time.
 #[derive(Parser)]
@@ -30,6 +30,9 @@ struct Arguments {
     /// Topic to create for this run.
     #[arg(long, default_value = "load")]
     topic: String,
+    /// Only wait until the existing topic takes one record with acks=all, trying again and again, and stop.
+    #[arg(long)]
+    first_acknowledged: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -100,6 +103,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     workload.check()?;
     let address = resolve(&arguments.bootstrap)?;
+    if arguments.first_acknowledged {
+        return first::wait(address, &arguments.topic);
+    }
     let topic = Control::connect(address)?.create(&arguments.topic, workload.partitions)?;
     let measured = drive::run(&workload, address, topic, arguments.pid)?;
     let report = Report::new(&workload, &measured);
