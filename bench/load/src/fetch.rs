@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use mio::{Registry, Token};
 use protocol::batch::batches;
+use protocol::error_code::ErrorCode;
 use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::fetch_response::FetchResponse;
 use protocol::wire::Reader;
@@ -85,7 +86,7 @@ impl Consumer {
     /// Reads answers and hands every batch to `batch`.
     ///
     /// # Errors
-    /// The connection, an answer that cannot be read, or a partition with an error code.
+    /// The connection, an answer that cannot be read, or a partition with an error code that will not pass.
     pub fn receive(&mut self, mut batch: impl FnMut(&[u8])) -> Result<()> {
         let next = &mut self.next;
         self.connection.receive(|_, answer| {
@@ -96,6 +97,10 @@ impl Consumer {
                 .map_err(|error| anyhow!("Fetch: {error:?}"))?;
             ensure!(response.error_code == 0, "Fetch: error {}", response.error_code);
             for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
+                // A broker may say who leads before it leads: the next request will find out.
+                if ErrorCode::from_code(partition.error_code).is_retriable() {
+                    continue;
+                }
                 ensure!(partition.error_code == 0, "Fetch: error {}", partition.error_code);
                 let slot = usize::try_from(partition.partition_index)
                     .ok()
