@@ -7,9 +7,10 @@
 //! JSON, 0.2 s of CPU per GiB of plain text for lz4, 0.5 s for snappy, 1.0 s for zstd, more for gzip; an uncompressed
 //! batch costs its CRC and some nanoseconds per record. One wrong record refuses its whole batch.
 //!
-//! Where we are stricter than Kafka 4.4: the offset deltas of the records must be 0, 1, 2 ... Kafka stores an
-//! uncompressed batch that breaks this as it is, and writes a compressed one anew; we never write one anew. And
-//! what a batch decompresses to is bounded.
+//! Where we are stricter than Kafka 4.4: the offset deltas of the records must be 0, 1, 2 ... (Kafka stores an
+//! uncompressed batch that breaks this as it is and fails at a compressed one with UNKNOWN_SERVER_ERROR); a record
+//! in a compressed batch must be as long as it says; a stream that cannot be decompressed is INVALID_RECORD (in
+//! Kafka UNKNOWN_SERVER_ERROR); and what a batch decompresses to is bounded.
 
 use std::io::BufReader;
 
