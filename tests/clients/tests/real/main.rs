@@ -1,0 +1,3 @@
+//! All tests with real clients, in one program since each program links librdkafka anew.
+
+mod matrix;
