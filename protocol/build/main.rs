@@ -4,6 +4,7 @@
 //! What a newcomer would get wrong: nothing here runs in the broker, and an error in a description is an
 //! error of the build that names file and line.
 
+mod enums;
 mod rust;
 mod schema;
 

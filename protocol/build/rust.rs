@@ -6,7 +6,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::enums::{api_key, record_enum};
 use crate::schema::{Field, Message, SchemaError, Struct, Type, Versions};
+
+/// Appends a line of code.
+macro_rules! emit {
+    ($out:expr, $($text:tt)+) => {
+        writeln!($out, $($text)+).expect("a string takes all that is written")
+    };
+}
+pub(crate) use emit;
 
 /// What the build script writes.
 pub struct Code {
@@ -32,15 +41,12 @@ pub fn generate(messages: &[Message]) -> Result<Code, SchemaError> {
         }
         let module = snake(&message.name);
         let name = &message.name;
-        line(&mut code.messages, format_args!("/// The parts of [`{name}`]."));
-        line(
-            &mut code.messages,
-            format_args!("pub mod {module} {{\nuse super::*;"),
-        );
+        emit!(&mut code.messages, "/// The parts of [`{name}`].");
+        emit!(&mut code.messages, "pub mod {module} {{\nuse super::*;");
         for one in &message.structs {
             Emitter { message, known: one }.emit(&mut code.messages)?;
         }
-        line(&mut code.messages, format_args!("}}\npub use {module}::{name};"));
+        emit!(&mut code.messages, "}}\npub use {module}::{name};");
     }
     for (kind, name, topic) in [
         ("metadata", "MetadataRecord", "__cluster_metadata"),
@@ -49,17 +55,8 @@ pub fn generate(messages: &[Message]) -> Result<Code, SchemaError> {
         record_enum(&mut code.messages, messages, kind, name, topic);
     }
     let names: Vec<&str> = messages.iter().map(|message| message.name.as_str()).collect();
-    line(
-        &mut code.table,
-        format_args!("messages! {{ {} }}", names.join(", ")),
-    );
+    emit!(&mut code.table, "messages! {{ {} }}", names.join(", "));
     Ok(code)
-}
-
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = out.write_fmt(text);
-    out.push('\n');
 }
 
 fn fail(message: &Message, line: usize, what: impl ToString) -> SchemaError {
@@ -99,7 +96,7 @@ fn condition(versions: Versions, within: Versions) -> String {
     }
 }
 
-fn range_text(versions: Versions) -> String {
+pub fn range_text(versions: Versions) -> String {
     if versions.from == versions.to {
         format!("version {}", versions.from)
     } else {
@@ -144,40 +141,28 @@ impl Emitter<'_> {
         } else {
             ""
         };
-        line(
-            out,
-            format_args!("/// `{name}`, {}.", range_text(self.known.versions)),
-        );
-        line(out, format_args!("#[derive(Clone, Debug, PartialEq{derived})]"));
-        line(out, format_args!("pub struct {name}{lifetime} {{"));
+        emit!(out, "/// `{name}`, {}.", range_text(self.known.versions));
+        emit!(out, "#[derive(Clone, Debug, PartialEq{derived})]");
+        emit!(out, "pub struct {name}{lifetime} {{");
         for field in &self.known.fields {
             let kind = self.rust_type(field);
-            line(
-                out,
-                format_args!("/// `{}`, {}.", field.name, range_text(field.versions)),
-            );
-            line(out, format_args!("pub {}: {kind},", snake(&field.name)));
+            emit!(out, "/// `{}`, {}.", field.name, range_text(field.versions));
+            emit!(out, "pub {}: {kind},", snake(&field.name));
         }
-        line(out, format_args!("}}"));
+        emit!(out, "}}");
         if derived.is_empty() {
-            line(
-                out,
-                format_args!("impl{lifetime} Default for {name}{lifetime} {{"),
-            );
-            line(out, format_args!("fn default() -> Self {{ Self {{"));
+            emit!(out, "impl{lifetime} Default for {name}{lifetime} {{");
+            emit!(out, "fn default() -> Self {{ Self {{");
             for field in &self.known.fields {
-                line(
-                    out,
-                    format_args!("{}: {},", snake(&field.name), self.default(field)?),
-                );
+                emit!(out, "{}: {},", snake(&field.name), self.default(field)?);
             }
-            line(out, format_args!("}} }} }}"));
+            emit!(out, "}} }} }}");
         }
-        line(out, format_args!("impl{lifetime} {name}{lifetime} {{"));
+        emit!(out, "impl{lifetime} {name}{lifetime} {{");
         self.constants(out);
         self.decode(out, if lifetime.is_empty() { "'_" } else { "'a" })?;
         self.encode(out)?;
-        line(out, format_args!("}}"));
+        emit!(out, "}}");
         Ok(())
     }
 
@@ -187,42 +172,31 @@ impl Emitter<'_> {
         }
         let message = self.message;
         if let Some(key) = message.key {
-            line(
-                out,
-                format_args!("/// The key of the API, or the number of the record's type."),
-            );
-            line(out, format_args!("pub const API_KEY: i16 = {key};"));
+            emit!(out, "/// The key of the API, or the number of the record's type.");
+            emit!(out, "pub const API_KEY: i16 = {key};");
         }
         let Versions { from, to } = message.versions;
-        line(out, format_args!("/// The versions described."));
-        line(
+        emit!(out, "/// The versions described.");
+        emit!(out, "pub const VERSIONS: RangeInclusive<i16> = {from}..={to};");
+        emit!(
             out,
-            format_args!("pub const VERSIONS: RangeInclusive<i16> = {from}..={to};"),
-        );
-        line(
-            out,
-            format_args!("/// The first flexible version; `i16::MAX` if there is none."),
+            "/// The first flexible version; `i16::MAX` if there is none."
         );
         let flexible = message
             .flexible
             .map_or("i16::MAX".to_string(), |since| since.to_string());
-        line(out, format_args!("pub const FLEXIBLE_SINCE: i16 = {flexible};"));
+        emit!(out, "pub const FLEXIBLE_SINCE: i16 = {flexible};");
     }
 
     fn decode(&self, out: &mut String, lifetime: &str) -> Result<(), SchemaError> {
         let version = if self.uses_version() { "v" } else { "_v" };
-        line(out, format_args!("/// Reads one of the given version."));
-        line(
+        emit!(out, "/// Reads one of the given version.");
+        emit!(
             out,
-            format_args!(
-                "pub fn decode(r: &mut Reader<{lifetime}>, {version}: i16) -> Result<Self, DecodeError> {{"
-            ),
+            "pub fn decode(r: &mut Reader<{lifetime}>, {version}: i16) -> Result<Self, DecodeError> {{"
         );
         if self.is_top() {
-            line(
-                out,
-                format_args!("r.begin(v, Self::VERSIONS, Self::FLEXIBLE_SINCE)?;"),
-            );
+            emit!(out, "r.begin(v, Self::VERSIONS, Self::FLEXIBLE_SINCE)?;");
         }
         let tagged = self.tagged();
         let flexible = self.message.flexible.is_some();
@@ -231,22 +205,16 @@ impl Emitter<'_> {
             (true, true) => ("let this = Self {", "}; r.skip_tags()?; Ok(this)"),
             (true, false) => ("let mut this = Self {", "};"),
         };
-        line(out, format_args!("{before}"));
+        emit!(out, "{before}");
         for field in self.fields() {
-            line(
-                out,
-                format_args!("{}: {},", snake(&field.name), self.read_if_there(field)?),
-            );
+            emit!(out, "{}: {},", snake(&field.name), self.read_if_there(field)?);
         }
         for field in &tagged {
-            line(
-                out,
-                format_args!("{}: {},", snake(&field.name), self.default(field)?),
-            );
+            emit!(out, "{}: {},", snake(&field.name), self.default(field)?);
         }
-        line(out, format_args!("{after}"));
+        emit!(out, "{after}");
         if !tagged.is_empty() {
-            line(out, format_args!("r.tags(|r, tag| {{ match tag {{"));
+            emit!(out, "r.tags(|r, tag| {{ match tag {{");
             for field in &tagged {
                 let guard = condition(field.versions, self.known.versions);
                 let guard = if guard.is_empty() {
@@ -255,17 +223,11 @@ impl Emitter<'_> {
                     format!(" if {guard}")
                 };
                 let (tag, name) = (field.tag.unwrap_or_default(), snake(&field.name));
-                line(
-                    out,
-                    format_args!("{tag}{guard} => this.{name} = {},", self.read(field)?),
-                );
+                emit!(out, "{tag}{guard} => this.{name} = {},", self.read(field)?);
             }
-            line(
-                out,
-                format_args!("_ => return Ok(false), }} Ok(true) }})?; Ok(this)"),
-            );
+            emit!(out, "_ => return Ok(false), }} Ok(true) }})?; Ok(this)");
         }
-        line(out, format_args!("}}"));
+        emit!(out, "}}");
         Ok(())
     }
 
@@ -276,32 +238,28 @@ impl Emitter<'_> {
         } else {
             ""
         };
-        line(
+        emit!(
             out,
-            format_args!("/// Appends it in the given version; fields that version lacks are dropped."),
+            "/// Appends it in the given version; fields that version lacks are dropped."
         );
         if self.is_top() {
-            line(
+            emit!(out, "pub fn encode(&self, out: &mut Vec<u8>, v: i16) {{");
+            emit!(
                 out,
-                format_args!("pub fn encode(&self, out: &mut Vec<u8>, v: i16) {{"),
-            );
-            line(out, format_args!("debug_assert!(Self::VERSIONS.contains(&v));"));
-            line(
-                out,
-                format_args!("let w = &mut Writer::new(out, v >= Self::FLEXIBLE_SINCE);"),
+                "let w = &mut Writer::begin(out, v, Self::VERSIONS, Self::FLEXIBLE_SINCE);"
             );
         } else {
-            line(
+            emit!(
                 out,
-                format_args!("pub fn encode(&{this}self, w: &mut Writer<'_>, {version}: i16) {{"),
+                "pub fn encode(&{this}self, w: &mut Writer<'_>, {version}: i16) {{"
             );
         }
         for field in self.fields() {
             let there = condition(field.versions, self.known.versions);
             let write = self.write(field)?;
             match there.is_empty() {
-                true => line(out, format_args!("{write}")),
-                false => line(out, format_args!("if {there} {{ {write} }}")),
+                true => emit!(out, "{write}"),
+                false => emit!(out, "if {there} {{ {write} }}"),
             }
         }
         let tagged = self.tagged();
@@ -309,10 +267,7 @@ impl Emitter<'_> {
             let there = condition(field.versions, self.known.versions);
             let and = if there.is_empty() { "" } else { " && " };
             let tag = field.tag.unwrap_or_default();
-            line(
-                out,
-                format_args!("let tag{tag} = {there}{and}{};", self.differs(field)?),
-            );
+            emit!(out, "let tag{tag} = {there}{and}{};", self.differs(field)?);
         }
         if self.message.flexible.is_some() {
             let count: Vec<String> = (0..tagged.len())
@@ -323,19 +278,17 @@ impl Emitter<'_> {
             } else {
                 count.join(" + ")
             };
-            line(out, format_args!("w.tags({count});"));
+            emit!(out, "w.tags({count});");
         }
         for field in &tagged {
             let tag = field.tag.unwrap_or_default();
-            line(
+            emit!(
                 out,
-                format_args!(
-                    "if tag{tag} {{ w.tag({tag}, |w| {{ {} }}); }}",
-                    self.write(field)?
-                ),
+                "if tag{tag} {{ w.tag({tag}, |w| {{ {} }}); }}",
+                self.write(field)?
             );
         }
-        line(out, format_args!("}}"));
+        emit!(out, "}}");
         Ok(())
     }
 
@@ -575,14 +528,16 @@ fn method(kind: &Type) -> &'static str {
     }
 }
 
+/// Whether the default that Rust derives is that of the description.
 fn is_plain_default(field: &Field) -> bool {
-    match (field.nullable, field.default.as_deref()) {
-        (Some(_), Some("null")) | (None, None | Some("0" | "false")) => true,
-        _ => false,
+    let default = field.default.as_deref();
+    match field.nullable {
+        Some(_) => default == Some("null"),
+        None => matches!(default, None | Some("0" | "false")),
     }
 }
 
-fn borrows(message: &Message, known: &Struct) -> bool {
+pub fn borrows(message: &Message, known: &Struct) -> bool {
     known.fields.iter().any(|field| match &field.kind {
         Type::Str | Type::Bytes | Type::Records => true,
         Type::Struct(name) => message.named(name).is_some_and(|inner| borrows(message, inner)),
@@ -640,199 +595,4 @@ fn least_in(message: &Message, kind: &Type, version: i16) -> usize {
             size.sum::<usize>() + usize::from(flexible)
         }
     }
-}
-
-/// The records of a log whose values are framed as in `__cluster_metadata`.
-fn record_enum(out: &mut String, messages: &[Message], kind: &str, name: &str, topic: &str) {
-    let records: Vec<&Message> = messages.iter().filter(|message| message.kind == kind).collect();
-    let variant = |record: &Message| record.name.trim_end_matches("Record").to_string();
-    line(out, format_args!("/// A record of `{topic}`."));
-    line(
-        out,
-        format_args!("#[derive(Clone, Debug, PartialEq)]\npub enum {name}<'a> {{"),
-    );
-    for record in &records {
-        let lifetime = if borrows(record, &record.structs[0]) {
-            "<'a>"
-        } else {
-            ""
-        };
-        line(out, format_args!("/// Type {}.", record.key.unwrap_or_default()));
-        line(
-            out,
-            format_args!("{}({}{lifetime}),", variant(record), record.name),
-        );
-    }
-    line(out, format_args!("}}\nimpl<'a> {name}<'a> {{"));
-    line(out, format_args!("/// The number of its type."));
-    line(out, format_args!("pub fn api_key(&self) -> i16 {{ match self {{"));
-    for record in &records {
-        line(
-            out,
-            format_args!(
-                "Self::{}(_) => {},",
-                variant(record),
-                record.key.unwrap_or_default()
-            ),
-        );
-    }
-    line(
-        out,
-        format_args!("}} }}\n/// The name of its type, as Kafka spells it."),
-    );
-    line(
-        out,
-        format_args!("pub fn name(&self) -> &'static str {{ match self {{"),
-    );
-    for record in &records {
-        line(
-            out,
-            format_args!("Self::{}(_) => \"{}\",", variant(record), record.name),
-        );
-    }
-    line(
-        out,
-        format_args!(
-            "}} }}\nfn decode_content(r: &mut Reader<'a>, api_key: u32, v: i16) -> Result<Self, DecodeError> {{"
-        ),
-    );
-    line(out, format_args!("Ok(match api_key {{"));
-    for record in &records {
-        let key = record.key.unwrap_or_default();
-        line(
-            out,
-            format_args!(
-                "{key} => Self::{}({}::decode(r, v)?),",
-                variant(record),
-                record.name
-            ),
-        );
-    }
-    line(
-        out,
-        format_args!("_ => return Err(DecodeError::Unknown(api_key)), }}) }}"),
-    );
-    line(
-        out,
-        format_args!("fn encode_content(&self, out: &mut Vec<u8>, v: i16) {{ match self {{"),
-    );
-    for record in &records {
-        line(
-            out,
-            format_args!("Self::{}(record) => record.encode(out, v),", variant(record)),
-        );
-    }
-    line(out, format_args!("}} }} }}"));
-    line(out, format_args!("framed!({name});"));
-}
-
-/// The enum of all APIs with what the descriptions say of each.
-fn api_key(messages: &[Message]) -> String {
-    let apis: Vec<&Message> = messages
-        .iter()
-        .filter(|message| message.kind == "request")
-        .collect();
-    let short = |api: &Message| api.name.trim_end_matches("Request").to_string();
-    let mut code = String::new();
-    let out = &mut code;
-    line(out, format_args!("/// The APIs of Kafka by their keys."));
-    line(
-        out,
-        format_args!("#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]\n#[repr(i16)]"),
-    );
-    line(out, format_args!("pub enum ApiKey {{"));
-    for api in &apis {
-        line(
-            out,
-            format_args!("/// `{}`, {}.", short(api), range_text(api.versions)),
-        );
-        line(
-            out,
-            format_args!("{} = {},", short(api), api.key.unwrap_or_default()),
-        );
-    }
-    line(out, format_args!("}}\nimpl ApiKey {{"));
-    line(out, format_args!("/// All of them, in the order of their keys."));
-    line(out, format_args!("pub const ALL: [ApiKey; {}] = [", apis.len()));
-    for api in &apis {
-        line(out, format_args!("ApiKey::{},", short(api)));
-    }
-    line(
-        out,
-        format_args!(
-            "];\n/// The first version whose messages and headers are flexible; `i16::MAX` if none is."
-        ),
-    );
-    line(
-        out,
-        format_args!("pub fn flexible_since(self) -> i16 {{ match self {{"),
-    );
-    for api in &apis {
-        let since = api
-            .flexible
-            .map_or("i16::MAX".to_string(), |since| since.to_string());
-        line(out, format_args!("ApiKey::{} => {since},", short(api)));
-    }
-    line(
-        out,
-        format_args!("}} }}\n/// The versions that are described, supported or not."),
-    );
-    line(
-        out,
-        format_args!("pub fn versions(self) -> RangeInclusive<i16> {{ match self {{"),
-    );
-    for api in &apis {
-        line(
-            out,
-            format_args!(
-                "ApiKey::{} => {}..={},",
-                short(api),
-                api.versions.from,
-                api.versions.to
-            ),
-        );
-    }
-    line(
-        out,
-        format_args!("}} }}\n/// Kafka's name for it, such as `ListOffsets`."),
-    );
-    line(
-        out,
-        format_args!("pub fn name(self) -> &'static str {{ match self {{"),
-    );
-    for api in &apis {
-        line(out, format_args!("ApiKey::{0} => \"{0}\",", short(api)));
-    }
-    for (letter, name, place) in [
-        ("b", "is_on_brokers", "brokers"),
-        ("c", "is_on_controllers", "controllers"),
-    ] {
-        line(
-            out,
-            format_args!("}} }}\n/// Whether the listeners of {place} offer it."),
-        );
-        line(out, format_args!("pub fn {name}(self) -> bool {{ match self {{"));
-        for api in &apis {
-            line(
-                out,
-                format_args!("ApiKey::{} => {},", short(api), api.listeners.contains(letter)),
-            );
-        }
-    }
-    line(
-        out,
-        format_args!("}} }} }}\nimpl TryFrom<i16> for ApiKey {{ type Error = UnknownApi;"),
-    );
-    line(
-        out,
-        format_args!("fn try_from(key: i16) -> Result<ApiKey, UnknownApi> {{ Ok(match key {{"),
-    );
-    for api in &apis {
-        line(
-            out,
-            format_args!("{} => ApiKey::{},", api.key.unwrap_or_default(), short(api)),
-        );
-    }
-    line(out, format_args!("_ => return Err(UnknownApi(key)), }}) }} }}"));
-    code
 }

@@ -360,6 +360,20 @@ impl<'o> Writer<'o> {
         Writer { out, flexible }
     }
 
+    /// Begins a message of the given version in its encoding.
+    pub(crate) fn begin(
+        out: &'o mut Vec<u8>,
+        version: i16,
+        known: RangeInclusive<i16>,
+        flexible_since: i16,
+    ) -> Writer<'o> {
+        debug_assert!(
+            known.contains(&version),
+            "version {version} is not among {known:?}"
+        );
+        Writer::new(out, version >= flexible_since)
+    }
+
     /// Bytes as they are, without a length.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
@@ -502,6 +516,7 @@ impl<'o> Writer<'o> {
     }
 }
 
+/// The bytes of a variable-length number, and how many of them count.
 fn uvarint_bytes(mut value: u32) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
     let mut count = 0;
@@ -515,4 +530,113 @@ fn uvarint_bytes(mut value: u32) -> ([u8; 5], usize) {
         *byte |= 0x80;
     }
     (bytes, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_length_numbers() {
+        let check = |bytes: &[u8], expected: Result<u32>| {
+            let mut reader = Reader::new(bytes, 0);
+            assert_eq!(reader.uvarint(), expected);
+            if let Ok(value) = expected {
+                let mut out = Vec::new();
+                Writer::new(&mut out, true).uvarint(value);
+                assert_eq!(out, bytes);
+            }
+        };
+        check(b"\x00", Ok(0));
+        check(b"\x7f", Ok(127));
+        check(b"\x80\x01", Ok(128));
+        check(b"\xff\xff\xff\xff\x0f", Ok(u32::MAX));
+        check(b"\xff\xff\xff\xff\x10", Err(DecodeError::Varint));
+        check(b"\xff\xff\xff\xff\xff\x01", Err(DecodeError::Varint));
+        check(b"\x80", Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn texts() {
+        let check = |flexible: bool, bytes: &[u8], expected: Result<Option<&str>>| {
+            let mut reader = Reader::new(bytes, 0);
+            reader.set_flexible(flexible);
+            assert_eq!(reader.nullable_str(), expected);
+        };
+        check(false, b"\0\x02ab", Ok(Some("ab")));
+        check(false, b"\xff\xff", Ok(None));
+        check(false, b"\x80\x00", Ok(None));
+        check(false, b"\0\x03ab", Err(DecodeError::Length));
+        check(false, b"\0\x01\xff", Err(DecodeError::Text));
+        check(true, b"\x03ab", Ok(Some("ab")));
+        check(true, b"\x00", Ok(None));
+        check(true, b"\x04ab", Err(DecodeError::Length));
+        // Kafka's readers take no text of more than 32767 bytes, whatever its length can say.
+        let long = [b"\x81\x80\x02".as_slice(), &[b'a'; 0x8000]].concat();
+        check(true, &long, Err(DecodeError::Length));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_at_a_character() {
+        let check = |flexible: bool, text: &str, kept: usize| {
+            let mut out = Vec::new();
+            Writer::new(&mut out, flexible).str(text);
+            let mut reader = Reader::new(&out, 0);
+            reader.set_flexible(flexible);
+            assert_eq!(reader.str(), Ok(&text[..kept]));
+            assert_eq!(reader.finish(), Ok(()));
+        };
+        for flexible in [false, true] {
+            check(flexible, &"a".repeat(TEXT_BYTES_MAX), TEXT_BYTES_MAX);
+            check(flexible, &"a".repeat(TEXT_BYTES_MAX + 1), TEXT_BYTES_MAX);
+            check(flexible, &"\u{e4}".repeat(TEXT_BYTES_MAX), TEXT_BYTES_MAX - 1);
+        }
+    }
+
+    #[test]
+    fn counts_are_bounded_by_bytes_elements_and_budget() {
+        let check = |bytes: &[u8], least: usize, budget: usize, expected: Result<Option<usize>>| {
+            let mut reader = Reader::new(bytes, budget);
+            let found = reader.nullable_array(least, 0, |reader, _| reader.i16());
+            assert_eq!(found.map(|array| array.map(|array| array.len())), expected);
+        };
+        check(b"\0\0\0\x02abcd", 2, 4, Ok(Some(2)));
+        check(b"\0\0\0\x02abcd", 2, 3, Err(DecodeError::Budget));
+        check(b"\0\0\0\x03abcd", 2, 100, Err(DecodeError::Length));
+        check(b"\0\0\0\x02abcd", 3, 100, Err(DecodeError::Length));
+        check(b"\x7f\xff\xff\xffabcd", 2, usize::MAX, Err(DecodeError::Length));
+        check(b"\xff\xff\xff\xff", 2, 0, Ok(None));
+        check(b"\0\0\0\0", 2, 0, Ok(Some(0)));
+        let many = [&1_000_001u32.to_be_bytes(), vec![0; 2_000_002].as_slice()].concat();
+        check(&many, 2, usize::MAX, Err(DecodeError::Length));
+    }
+
+    #[test]
+    fn tagged_fields() {
+        let check = |bytes: &[u8], expected: Result<Option<i16>>| {
+            let mut reader = Reader::new(bytes, 0);
+            reader.set_flexible(true);
+            let mut found = None;
+            let read = reader.tags(|reader, tag| match tag {
+                1 => {
+                    found = Some(reader.i16()?);
+                    Ok(true)
+                }
+                _ => Ok(false),
+            });
+            assert_eq!(read.map(|()| found), expected);
+        };
+        check(b"\0", Ok(None));
+        check(b"\x01\x01\x02\0\x09", Ok(Some(9)));
+        check(b"\x02\0\x01x\x01\x02\0\x09", Ok(Some(9)));
+        check(b"\x02\x01\x02\0\x09\x63\0", Ok(Some(9)));
+        check(b"\x02\x02\0\x01\x02\0\x09", Err(DecodeError::Tag));
+        check(b"\x02\x01\x02\0\x09\x01\x02\0\x09", Err(DecodeError::Tag));
+        check(b"\x01\x01\x03\0\x09x", Err(DecodeError::Tag));
+        check(b"\x01\x01\x01\0\x09", Err(DecodeError::Truncated));
+        check(b"\x01\x01\x09\0\x09", Err(DecodeError::Length));
+        check(b"\x02\x01\0", Err(DecodeError::Length));
+        let many = [b"\x91\x4e".as_slice(), &[0; 30_000]].concat();
+        check(&many, Err(DecodeError::Length));
+    }
 }

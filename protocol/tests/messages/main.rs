@@ -29,9 +29,12 @@ const SAMPLES: usize = 12;
 /// One message as the generated code knows it.
 struct Known {
     name: &'static str,
-    /// Decodes within a budget; on success the encoded message and what the budget had to give.
-    recode: fn(&[u8], i16, usize) -> Result<(Vec<u8>, usize), DecodeError>,
+    /// Decodes bytes of a version within a budget, and encodes what came of it.
+    recode: fn(&[u8], i16, usize) -> Recoded,
 }
+
+/// The message encoded again, and how much of the budget decoding took.
+type Recoded = Result<(Vec<u8>, usize), DecodeError>;
 
 macro_rules! messages {
     ($($name:ident),*) => {
