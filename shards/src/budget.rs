@@ -66,7 +66,10 @@ pub async fn acquire(purpose: Purpose, bytes: usize) -> Permit {
 /// The same, only when it is possible at once and nobody waits.
 pub fn try_acquire(purpose: Purpose, bytes: usize) -> Option<Permit> {
     let budget = shard::with(|core| core.budget.clone());
-    budget.try_charge(purpose, bytes).then_some(Permit {
+    if !budget.try_charge(purpose, bytes) {
+        return None;
+    }
+    Some(Permit {
         budget,
         purpose,
         bytes,

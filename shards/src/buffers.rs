@@ -26,6 +26,7 @@ use crate::budget::Budget;
 pub use crate::budget::Purpose;
 use crate::engine::Kick;
 use crate::shard;
+pub(crate) use region::PAGE;
 use region::{Region, Span};
 
 mod region;
@@ -349,7 +350,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// `region` is what it gives out; `kick` reaches the shard.
-    pub fn new(region: Region, kick: Kick) -> Memory {
+    fn new(region: Region, kick: Kick) -> Memory {
         let free = Rc::new(RefCell::new(region.free()));
         let home = Arc::new(Home {
             region,
@@ -358,6 +359,11 @@ impl Memory {
             kick,
         });
         Memory { home, free }
+    }
+
+    /// Reserves `total` bytes of address space, in pages of 2 MiB.
+    pub fn map(total: usize, hugepages: bool, kick: Kick) -> std::io::Result<Memory> {
+        Ok(Memory::new(Region::map(total, hugepages)?, kick))
     }
 
     /// For the simulator: every block is an allocation of its own, zeroed.

@@ -201,6 +201,15 @@ impl TcpListener {
         leaf!(TcpListener, self, listener => listener.local_addr())
     }
 
+    /// The simulated network has only one kind.
+    pub fn set_congestion(&self, name: &str) -> io::Result<()> {
+        match self {
+            TcpListener::Uring(listener) => listener.set_congestion(name),
+            #[cfg(feature = "simulation")]
+            TcpListener::Sim(_) => Ok(()),
+        }
+    }
+
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             TcpListener::Uring(listener) => listener.accept().await.map(Accepted::Uring),

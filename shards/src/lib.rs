@@ -12,7 +12,9 @@
 
 pub mod budget;
 pub mod buffers;
+pub mod checks;
 pub mod collections;
+pub mod cpus;
 mod engine;
 pub mod fs;
 pub mod gate;

@@ -35,6 +35,14 @@ impl TcpListener {
         self.0.local_addr()
     }
 
+    /// Names the congestion control of connections accepted from now, such as `cubic` or `bbr`.
+    ///
+    /// # Errors
+    /// NotFound when the kernel does not have it; PermissionDenied when it is not for everybody.
+    pub fn set_congestion(&self, name: &str) -> io::Result<()> {
+        self.0.set_congestion(name)
+    }
+
     /// The next connection. Dropping the future loses none. One task at a time.
     ///
     /// # Errors
