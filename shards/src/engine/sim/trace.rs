@@ -113,29 +113,20 @@ fn mix(value: u64) -> u64 {
 
 /// A hash of bytes that is fast at low optimisation; it need not resist anybody.
 pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
-    let (mut one, mut two) = (bytes.len() as u64, 0x2545_f491_4f6c_dd1d_u64);
-    let mut wide = bytes.chunks_exact(16);
-    for pair in &mut wide {
-        let (a, b) = pair.split_at(8);
-        one = (one ^ word(a))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
-        two = (two ^ word(b))
-            .wrapping_mul(0xd6e8_feb8_6659_fd93)
-            .rotate_left(31);
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (quads, words) = words.as_chunks::<4>();
+    let mut lanes = [1, 2, 3, bytes.len() as u64]; // four, because the multiplications can overlap
+    for quad in quads {
+        for (lane, word) in lanes.iter_mut().zip(quad) {
+            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
+        }
     }
-    for &byte in wide.remainder() {
-        one = (one ^ u64::from(byte))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
+    let mut hash = lanes.iter().fold(0, |hash, lane| mix(hash ^ lane));
+    for word in words {
+        hash = mix(hash ^ u64::from_le_bytes(*word));
     }
-    scatter(one ^ two.rotate_left(32))
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+    rest.iter().fold(hash, |hash, byte| mix(hash ^ u64::from(*byte)))
 }
 
 #[cfg(test)]
