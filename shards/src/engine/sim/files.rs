@@ -144,10 +144,15 @@ impl Engine {
 }
 
 impl Machine {
-    /// Takes the record lock of a file for the process; false when another one holds it.
+    /// Takes the lock of a file for the process; false when it is held, by whichever process.
     fn try_lock(&self, node: usize, inode: Inode, process: u64) -> bool {
         let mut nodes = self.nodes.borrow_mut();
-        *nodes[node].device.locks.entry(inode).or_insert(process) == process
+        let locks = &mut nodes[node].device.locks;
+        let is_free = !locks.contains_key(&inode);
+        if is_free {
+            locks.insert(inode, process);
+        }
+        is_free
     }
 }
 

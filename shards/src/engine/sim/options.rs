@@ -61,6 +61,9 @@ pub struct DiskOptions {
     pub slow_ns: RangeInclusive<u64>,
     /// Chance that a write takes less than was given (a whole number of blocks).
     pub short_write_ppm: u32,
+    /// Panic when direct operations in flight overlap in a block and one of them is a write (rule D8). Only
+    /// a test of what then happens may say no.
+    pub still_water: bool,
     /// Room for file content, in bytes.
     pub capacity: u64,
 }
@@ -107,6 +110,7 @@ impl Default for Options {
                 slow_ppm: 5_000,
                 slow_ns: MS..=100 * MS,
                 short_write_ppm: 1_000,
+                still_water: true,
                 capacity: 1 << 40,
             },
             network: NetworkOptions {

@@ -119,7 +119,9 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut lanes = [1, 2, 3, bytes.len() as u64]; // four, because the multiplications can overlap
     for quad in quads {
         for (lane, word) in lanes.iter_mut().zip(quad) {
-            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
+            *lane = (*lane ^ u64::from_le_bytes(*word))
+                .wrapping_mul(FACTOR)
+                .rotate_left(29);
         }
     }
     let mut hash = lanes.iter().fold(0, |hash, lane| mix(hash ^ lane));
