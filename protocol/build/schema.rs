@@ -381,14 +381,13 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Whether `from` is `target` or contains it. The depth only guards against a loop elsewhere.
+/// Whether `from` is `target` or contains it. Deeper than there are structs lies a loop that `target` is not
+/// part of; it is found when its own struct is checked.
 fn reaches(message: &Message, from: &str, target: &str, depth: usize) -> bool {
-    if from == target || depth > message.structs.len() {
-        return true;
-    }
-    message.named(from).is_some_and(|known| {
-        known.fields.iter().any(
-            |field| matches!(&field.kind, Type::Struct(name) if reaches(message, name, target, depth + 1)),
-        )
-    })
+    let inside = |field: &Field| match &field.kind {
+        Type::Struct(name) => reaches(message, name, target, depth + 1),
+        _ => false,
+    };
+    let known = message.named(from).filter(|_| depth < message.structs.len());
+    from == target || known.is_some_and(|known| known.fields.iter().any(inside))
 }

@@ -8,6 +8,7 @@
 #[allow(dead_code)] // the build script uses all of it, a test only what it compares
 mod schema;
 
+mod descriptions;
 mod hostile;
 mod peer;
 mod sample;
