@@ -94,6 +94,39 @@ mod on_uring {
     }
 }
 
+#[cfg(feature = "simulation")]
+mod on_sim {
+    use super::*;
+    use shards::sim::{Options, World};
+
+    /// Enough for most unlucky orders to come up.
+    const SEEDS: u64 = 20;
+
+    pub fn run<F, Fut>(count: u16, test: F)
+    where
+        F: Fn(ShardId, At) -> Fut + Send + Clone + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        for seed in 0..SEEDS {
+            let mut options = Options::default();
+            options.disk.short_write_ppm = 20_000;
+            // The tests make their own resets and overlaps, or count on there being none.
+            options.network.reset_ppm = 0;
+            options.disk.still_water = false;
+            let mut world = World::new(seed, options);
+            let node = world.add_node();
+            let at = At {
+                dir: PathBuf::from("/"),
+                ip: world.address(node),
+            };
+            let test = test.clone();
+            world.start(node, count, move |id| test(id, at.clone()));
+            let end = world.run_to_end(std::time::Duration::from_secs(600), &[node]);
+            end.unwrap_or_else(|stuck| panic!("seed {seed}: {stuck}"));
+        }
+    }
+}
+
 macro_rules! tests {
     ($($module:ident: $($name:ident($shards:expr)),* $(,)?;)*) => {
         mod uring {
@@ -101,6 +134,16 @@ macro_rules! tests {
                 #[test]
                 fn $name() {
                     crate::on_uring::run($shards, crate::suite::$module::$name);
+                }
+            )*)*
+        }
+
+        #[cfg(feature = "simulation")]
+        mod sim {
+            $($(
+                #[test]
+                fn $name() {
+                    crate::on_sim::run($shards, crate::suite::$module::$name);
                 }
             )*)*
         }
@@ -114,7 +157,7 @@ tests! {
     memory: buffers_and_chunks(1), floors_hold(1), returned_from_another_shard(2), waiting_is_fifo(1),
         memory_comes_back(1);
     files: written_and_read(1), direct_and_linked(1), names(1), allocated(1), many_at_once(1), dropped_futures(1),
-        locks(1);
+        locks(1), errors(1), nameless(1);
     sockets: echo(1), half_close(1), reset(1), slow_reader(1), many_connections(1), refused(1), closing(1),
         handed_over(2);
 }

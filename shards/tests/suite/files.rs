@@ -253,3 +253,47 @@ pub async fn locks(_: ShardId, at: At) {
     drop(lock);
     drop(fs::lock(&path).await.unwrap());
 }
+
+pub async fn errors(_: ShardId, at: At) {
+    let path = at.dir.join("file");
+    fs::write(&path, vec![]).await.unwrap();
+    let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
+    let new = OpenOptions {
+        create_new: true,
+        ..NEW
+    };
+    assert_eq!(
+        kind(File::open(&path, new).await.map(drop)),
+        ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        kind(fs::read(at.dir.join("none"), 1).await.map(drop)),
+        ErrorKind::NotFound
+    );
+    assert_eq!(kind(fs::create_dir(&path).await), ErrorKind::AlreadyExists);
+    assert_eq!(
+        kind(fs::create_dir(at.dir.join("x/y")).await),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(fs::remove_file(at.dir.join("none")).await),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(fs::read_dir(&path).await.map(drop)),
+        ErrorKind::NotADirectory
+    );
+    assert_eq!(kind(fs::sync_dir(at.dir.join("none")).await), ErrorKind::NotFound);
+}
+
+pub async fn nameless(_: ShardId, at: At) {
+    let path = at.dir.join("file");
+    let file = File::open(&path, NEW).await.unwrap();
+    file.write_all_at(0, Bytes::from_static(b"still here"))
+        .await
+        .unwrap();
+    fs::remove_file(&path).await.unwrap();
+    assert!(!fs::exists(&path).await.unwrap());
+    assert_eq!(read(&file, 0, 10).await, b"still here");
+    assert_eq!(file.len().await.unwrap(), 10);
+}

@@ -1,6 +1,6 @@
 //! Buffers, chunks, budgets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -78,13 +78,16 @@ pub async fn waiting_is_fifo(_: ShardId, _: At) {
     let mut tasks = Vec::new();
     for (number, bytes) in [(0, most / 2), (1, 10), (2, most / 2)] {
         let order = order.clone();
+        let is_waiting = Rc::new(Cell::new(false));
+        let waits = is_waiting.clone();
         tasks.push(spawn(Priority::Clients, async move {
+            waits.set(true);
             let permit = budget::acquire(Purpose::Tails, bytes).await;
             order.borrow_mut().push(number);
             yield_now().await;
             drop(permit);
         }));
-        yield_now().await;
+        crate::until(|| is_waiting.get()).await;
     }
     time::sleep(Duration::from_millis(1)).await;
     first.shrink_to(most - 10);

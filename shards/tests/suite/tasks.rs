@@ -221,11 +221,14 @@ pub async fn waiting(_: ShardId, _: At) {
     let mut tasks = Vec::new();
     for count in [3, 1] {
         let (semaphore, order) = (semaphore.clone(), order.clone());
+        let is_waiting = Rc::new(Cell::new(false));
+        let waits = is_waiting.clone();
         tasks.push(spawn(Priority::Clients, async move {
+            waits.set(true);
             let _permit = semaphore.acquire(count).await;
             order.borrow_mut().push(count);
         }));
-        yield_now().await;
+        crate::until(|| is_waiting.get()).await;
     }
     time::sleep(Duration::from_millis(1)).await;
     assert!(semaphore.try_acquire(1).is_none(), "someone waits");

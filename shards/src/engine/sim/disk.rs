@@ -224,7 +224,10 @@ impl Device {
                 reply,
             } => {
                 assert_still(&flight.path, position, &bytes, sampled);
-                let short = flight.effect == Some(Effect::Short) || random.chance(options.short_write_ppm);
+                // By itself a direct write is cut between blocks only, so that its rest is aligned too.
+                let may = !flight.direct || bytes.len() > BLOCK;
+                let short =
+                    flight.effect == Some(Effect::Short) || may && random.chance(options.short_write_ppm);
                 let taken = if short {
                     short_of(bytes.len(), random)
                 } else {
