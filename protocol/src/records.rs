@@ -247,6 +247,20 @@ pub(crate) struct RawRecord<S> {
     pub headers_count: usize,
 }
 
+impl RawRecord<&[u8]> {
+    fn without_bytes(self) -> RawRecord<()> {
+        RawRecord {
+            attributes: self.attributes,
+            timestamp_delta: self.timestamp_delta,
+            offset_delta: self.offset_delta,
+            key: self.key.map(|_| ()),
+            value: self.value.map(|_| ()),
+            headers: (),
+            headers_count: self.headers_count,
+        }
+    }
+}
+
 /// Where the bytes of records come from: memory, or a stream of which nothing is kept.
 pub(crate) trait Source {
     type Span;
@@ -254,6 +268,13 @@ pub(crate) trait Source {
     fn take(&mut self, bytes: usize) -> Result<Self::Span, Error>;
     /// All that has not been read, without reading it.
     fn rest(&self) -> Self::Span;
+    /// [`read_record`], by a shorter way if the source has one.
+    fn record(&mut self, body_bytes_max: usize) -> Result<RawRecord<Self::Span>, Error>
+    where
+        Self: Sized,
+    {
+        read_record(self, body_bytes_max)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -323,6 +344,22 @@ impl<R: BufRead> Source for Stream<R> {
     }
 
     fn rest(&self) {}
+
+    fn record(&mut self, body_bytes_max: usize) -> Result<RawRecord<()>, Error> {
+        let ready = self.0.fill_buf().map_err(|error| compression::error_of(&error))?;
+        let mut slice = Slice(ready);
+        let record = read_record(&mut slice, body_bytes_max).map(RawRecord::without_bytes);
+        let bytes = ready.len() - slice.0.len();
+        match record {
+            Ok(record) => {
+                self.0.consume(bytes);
+                Ok(record)
+            }
+            // It goes on beyond what is ready: again from its beginning, byte by byte.
+            Err(Error::TooFew) => read_record(self, body_bytes_max),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Reads one record; its body may have `body_bytes_max` bytes (DefaultRecord.readFrom and readPartiallyFrom).
@@ -386,19 +423,33 @@ impl<S: Source> Body<'_, S> {
 
     #[inline]
     fn varlong(&mut self) -> Result<i64, Error> {
-        let mut zigzag = 0;
-        for shift in (0..70).step_by(7) {
-            let byte = self.byte()?;
-            // Of the tenth byte one bit fits.
-            if shift == 63 && byte > 1 {
-                return Err(Error::Malformed);
-            }
-            zigzag |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
+        // Nearly all have one byte or two.
+        let mut zigzag = u64::from(self.byte()?);
+        if zigzag >= 0x80 {
+            let second = u64::from(self.byte()?);
+            zigzag = zigzag & 0x7f | (second & 0x7f) << 7;
+            if second >= 0x80 {
+                zigzag = self.long_varlong(zigzag)?;
             }
         }
         Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+    }
+
+    /// The rest of one that goes on after two bytes.
+    #[cold]
+    fn long_varlong(&mut self, mut zigzag: u64) -> Result<u64, Error> {
+        for shift in (14..70).step_by(7) {
+            let byte = self.byte()?;
+            // Of a tenth byte one bit fits.
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            zigzag |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(zigzag);
+            }
+        }
+        Err(Error::Malformed)
     }
 
     /// Length and bytes; any negative length is null, as it is to Kafka.
@@ -760,7 +811,7 @@ mod tests {
             assert_eq!(read(&bytes).err(), expected, "{count} {records:?}");
             // The form that keeps nothing must judge alike.
             let mut stream = Stream(records);
-            let streamed = (0..count.max(0)).try_for_each(|_| read_record(&mut stream, 100).map(drop));
+            let streamed = (0..count.max(0)).try_for_each(|_| stream.record(100).map(drop));
             let streamed = streamed.and_then(|()| match stream.is_empty()? {
                 _ if count < 0 => Err(Error::TooFew),
                 true => Ok(()),

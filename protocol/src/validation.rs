@@ -3,9 +3,11 @@
 //!
 //! What a newcomer would get wrong: the header of a client's batch is a claim, so every record is walked, also
 //! inside a compressed batch; the walk keeps nothing and copies nothing, but a compressed batch is decompressed
-//! for it, piece by piece through a few small buffers. That is the price of answering as Kafka does: measured on
-//! JSON, 0.2 s of CPU per GiB of plain text for lz4, 0.5 s for snappy, 1.0 s for zstd, more for gzip; an uncompressed
-//! batch costs its CRC and some nanoseconds per record. One wrong record refuses its whole batch.
+//! for it, piece by piece through a few small buffers. That is the price of answering as Kafka does. Measured, with
+//! JSON records of 1 KiB: 0.3 s of CPU per GiB of plain text for lz4, 0.7 for snappy, 0.9 to 1.5 for zstd, 2.3 for gzip,
+//! and per batch 0.3 us for snappy, 1 us for lz4, 5 to 9 us for gzip and 8 to 16 us for zstd, whose decoders are made
+//! anew each time. An uncompressed batch costs its CRC and about 30 ns per record. One wrong record refuses its whole
+//! batch.
 //!
 //! Where we are stricter than Kafka 4.4: the offset deltas of the records must be 0, 1, 2 ... (Kafka stores an
 //! uncompressed batch that breaks this as it is and fails at a compressed one with UNKNOWN_SERVER_ERROR); a record
@@ -17,7 +19,7 @@ use std::io::BufReader;
 use crate::batch::{self, Batch, BatchMut, MAGIC, NO_TIMESTAMP, TimestampType};
 use crate::compression::{Codec, Decompressor};
 use crate::error_code::ErrorCode;
-use crate::records::{self, RawRecord, Slice, Source, Stream, read_record};
+use crate::records::{self, RawRecord, Slice, Source, Stream};
 use crate::types::{LeaderEpoch, Offset};
 
 /// Bytes a batch may decompress to if nothing else is set. Far above what clients send (a batch of theirs has
@@ -419,7 +421,7 @@ fn walk<S: Source>(
         is_timestamp: false,
     };
     for index in 0..batch.records_count() {
-        let record = read_record(source, body_bytes_max).map_err(InvalidBatch::Records)?;
+        let record = source.record(body_bytes_max).map_err(InvalidBatch::Records)?;
         if record.offset_delta != index {
             return Err(InvalidBatch::OffsetDelta {
                 index,
@@ -555,6 +557,32 @@ mod tests {
             ..HeaderFields::default()
         };
         check(&produced(idempotent, 2), &rules, Ok(NOW));
+    }
+
+    #[test]
+    fn records_across_windows() {
+        // Of all lengths around the window, so that they begin and end anywhere in it.
+        let values: Vec<Vec<u8>> = (0..40)
+            .map(|i| vec![b'v'; (i * 997) % (WINDOW_BYTES + 2000)])
+            .chain([vec![0; 3 * WINDOW_BYTES]])
+            .collect();
+        for codec in Codec::ALL {
+            let mut builder = BatchBuilder::new(with_codec(codec));
+            for value in &values {
+                builder.append(NOW, None, Some(value), &[(value, None)]).unwrap();
+            }
+            let bytes = builder.build().unwrap();
+            check(&bytes, &ProduceRules::default(), Ok(NOW));
+            let keyless = ProduceRules {
+                is_compacted: true,
+                ..ProduceRules::default()
+            };
+            let Err(InvalidBatch::RecordErrors { errors, .. }) = validate_produced(&bytes, &keyless, NOW)
+            else {
+                panic!("null keys are refused");
+            };
+            assert_eq!(errors.len(), values.len());
+        }
     }
 
     #[test]
