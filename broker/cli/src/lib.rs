@@ -1,1 +1,54 @@
 //! The command line: one file per noun, on ordinary threads.
+//!
+//! `klamm topics`, `produce` and `consume` talk to a broker like any client; `logs` and `recover` look at a data
+//! directory. Text for people, `--format json` everywhere. What goes wrong is one line on stderr and exit code 1.
+//!
+//! What a newcomer would get wrong: nothing here runs on a shard. The broker's process shares the binary, not the code.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program for people, on ordinary threads: files, clocks and sockets are those of the standard library"
+)]
+
+pub mod client;
+pub mod cluster;
+pub mod consume;
+pub mod output;
+pub mod partitioner;
+pub mod produce;
+pub mod record_text;
+pub mod topics;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What `klamm` can be asked besides being a broker.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Create, list, describe and delete topics.
+    Topics(topics::Arguments),
+    /// Write records from standard input to a topic.
+    Produce(produce::Arguments),
+    /// Read records of a topic to standard output.
+    Consume(consume::Arguments),
+}
+
+/// Runs a command to its end. An error is one line on stderr and exit code 1; a reader that went away
+/// (`klamm consume … | head`) is no error.
+pub fn run(command: &Command) -> ExitCode {
+    let result = match command {
+        Command::Topics(arguments) => topics::run(arguments),
+        Command::Produce(arguments) => produce::run(arguments),
+        Command::Consume(arguments) => consume::run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("klamm: {}", output::one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
