@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::buffers::{Buffer, Purpose};
+use crate::buffers::{BLOCK, Buffer, Purpose};
 use crate::engine::{self, Engine};
 use crate::shard;
+
+/// Writes in a row that may end before a whole block is written.
+const FRUITLESS_WRITES_MAX: usize = 8;
 
 /// How to open a file.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -67,19 +70,25 @@ impl File {
         self.0.write_at(position, bytes).await
     }
 
-    /// Writes all of `bytes`, going on after short writes.
+    /// Writes all of `bytes`, going on after short writes: from the last whole block when position and length are
+    /// whole blocks, so that what was aligned stays so.
     ///
     /// # Errors
-    /// As [`File::write_at`]; WriteZero when nothing more can be written. Part of it may have been written.
+    /// As [`File::write_at`]; WriteZero when a write got nowhere several times. Part of it may have been written.
     pub async fn write_all_at(&self, position: u64, bytes: Bytes) -> io::Result<()> {
         let (mut position, mut bytes) = (position, bytes);
+        let aligned = position.is_multiple_of(BLOCK as u64) && bytes.len().is_multiple_of(BLOCK);
+        let unit = if aligned { BLOCK } else { 1 };
+        let mut fruitless = 0;
         while !bytes.is_empty() {
-            let count = self.write_at(position, bytes.clone()).await?;
-            if count == 0 {
+            let count = self.write_at(position, bytes.clone()).await?.min(bytes.len());
+            let whole = count / unit * unit;
+            fruitless = if whole == 0 { fruitless + 1 } else { 0 };
+            if fruitless == FRUITLESS_WRITES_MAX {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            position += count as u64;
-            bytes = bytes.split_off(count.min(bytes.len()));
+            position += whole as u64;
+            bytes = bytes.split_off(whole);
         }
         Ok(())
     }
