@@ -119,6 +119,17 @@ impl OffsetIndex {
         self.entries.last().map_or(0, |last| last.position)
     }
 
+    /// Forgets the first `count` entries, which a file holds.
+    pub fn drop_first(&mut self, count: usize) {
+        self.entries.drain(..count.min(self.entries.len()));
+    }
+
+    /// Puts the entries of `earlier`, an index of the same segment, before these.
+    pub fn prepend(&mut self, mut earlier: Self) {
+        earlier.entries.append(&mut self.entries);
+        self.entries = earlier.entries;
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()

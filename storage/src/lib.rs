@@ -3,12 +3,33 @@
 //! What a newcomer would get wrong: bytes are safe when the shard's journal has them, not when they stand in
 //! a `.log` file; those are written later, in whole blocks, from memory.
 
+pub mod checkpoint;
+mod core;
+mod dir;
+mod error;
+pub mod guard;
 pub mod index;
 pub mod journal;
 pub mod kafka_files;
 pub mod leader_epochs;
+mod log;
+mod log_config;
+pub mod outline;
 pub mod producers;
+mod recovery;
+mod rope;
+pub mod segment;
+mod store;
+mod tail;
 pub mod time_index;
+
+pub use crate::core::{Options, Stats};
+pub use dir::{Dir, DirConfig, DirShare};
+pub use error::StorageError;
+pub use log::{AppendError, Appended, Log, ReadAt, ReadData, ReadError, TimestampOffset};
+pub use log_config::LogConfig;
+pub use recovery::Report;
+pub use store::{Closed, Store};
 
 use protocol::types::{Partition, TopicId};
 

@@ -166,6 +166,18 @@ impl Producers {
         });
     }
 
+    /// Forgets batches that end at `end` or later, and producers of which nothing else is known.
+    pub fn take_back(&mut self, end: Offset) {
+        self.entries.retain(|_, known| {
+            let had = known.batches.len();
+            known.batches.retain(|batch| batch.last_offset < end);
+            if let Some(newest) = known.batches.back() {
+                known.last_timestamp = newest.timestamp;
+            }
+            had == 0 || !known.batches.is_empty()
+        });
+    }
+
     /// Forgets producers that have been idle for `expiration_ms` at `now_ms` and have no open transaction.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.entries.retain(|_, known| {

@@ -14,6 +14,9 @@ use super::records::part;
 pub const BLOCK: usize = 4096;
 /// Size of a commit's header.
 pub const COMMIT_HEADER_BYTES: usize = 64;
+/// Size of the head of a half: two blocks for its header, used in turn, so that a torn header of a new
+/// generation leaves the old one legible, and an illegible one is rot.
+pub const HALF_HEAD_BYTES: usize = 2 * BLOCK;
 /// Most bytes of records that one commit may hold.
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 
@@ -21,7 +24,7 @@ const COMMIT_MAGIC: [u8; 8] = *b"KLAMMCMT";
 const HALF_MAGIC: [u8; 8] = *b"KLAMMJNL";
 const VERSION: u16 = 1;
 
-/// The first block of a half: a generation begins.
+/// The head of a half: a generation begins.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct HalfHeader {
     /// Random, new for each journal file.
@@ -38,9 +41,32 @@ pub struct HalfHeader {
     pub run: u64,
     /// Size of each half.
     pub half_bytes: u64,
+    /// Whether all that earlier generations protected is safe in the segment files: they are not replayed.
+    pub is_fresh: bool,
 }
 
 impl HalfHeader {
+    /// Where its half begins in the file.
+    pub fn start(&self) -> u64 {
+        self.generation % 2 * self.half_bytes
+    }
+
+    /// Where the header stands in the file.
+    pub fn position(&self) -> u64 {
+        self.start() + self.generation / 2 % 2 * BLOCK as u64
+    }
+
+    /// The newest sound header at the front of a half that begins at `start` of the file.
+    pub fn newest(half: &[u8], start: u64) -> Option<HalfHeader> {
+        let slots = [half, half.get(BLOCK..).unwrap_or_default()];
+        let sound = slots.into_iter().zip([start, start + BLOCK as u64]);
+        sound
+            .filter_map(|(slot, position)| {
+                HalfHeader::decode(slot).filter(|half| half.position() == position)
+            })
+            .max_by_key(|half| half.generation)
+    }
+
     /// The header in its block.
     pub fn encode(&self) -> [u8; 80] {
         let mut out = [0; 80];
@@ -53,6 +79,7 @@ impl HalfHeader {
         out[40..48].copy_from_slice(&self.first_sequence.to_le_bytes());
         out[48..56].copy_from_slice(&self.run.to_le_bytes());
         out[56..64].copy_from_slice(&self.half_bytes.to_le_bytes());
+        out[64] = u8::from(self.is_fresh);
         let crc = crc32c(&out[..76]);
         out[76..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -72,6 +99,7 @@ impl HalfHeader {
             shard: u16::from_le_bytes(part(header, 10)),
             run: u64::from_le_bytes(part(header, 48)),
             half_bytes: u64::from_le_bytes(part(header, 56)),
+            is_fresh: header[64] != 0,
         })
     }
 }
@@ -162,6 +190,7 @@ mod tests {
             shard: 3,
             run: 17,
             half_bytes: 64 << 20,
+            is_fresh: true,
         }
     }
 
@@ -190,6 +219,24 @@ mod tests {
         }
         assert_eq!(HalfHeader::decode(&[0; BLOCK]), None);
         assert_eq!(HalfHeader::decode(&bytes[..79]), None);
+    }
+
+    #[test]
+    fn a_torn_header_leaves_the_one_before_it() {
+        let mut file = vec![0; HALF_HEAD_BYTES];
+        let mut write = |generation: u64, is_torn: bool| {
+            let half = HalfHeader { generation, ..half() };
+            let at = (half.position() - half.start()) as usize;
+            let bytes = half.encode();
+            let length = if is_torn { 40 } else { bytes.len() };
+            file[at..at + length].copy_from_slice(&bytes[..length]);
+            HalfHeader::newest(&file, half.start()).map(|half| half.generation)
+        };
+        assert_eq!(write(7, true), None);
+        assert_eq!(write(7, false), Some(7));
+        assert_eq!(write(9, true), Some(7));
+        assert_eq!(write(9, false), Some(9));
+        assert_eq!(write(11, true), Some(9));
     }
 
     #[test]

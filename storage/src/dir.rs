@@ -1,0 +1,425 @@
+//! One log dir of the node: its lock, its signs, its recovery at start and the last steps of its close.
+//!
+//! Opened on one shard before any store; afterwards every journal is empty and all records stand in the
+//! segment files, so any number of shards and any placement of partitions is right. Dropping a dir without
+//! closing it leaves what a crash leaves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::types::{BrokerId, Offset, Partition, Uuid};
+use shards::{fs, random};
+
+use crate::PartitionId;
+use crate::checkpoint::{self, Checkpoint, Entry};
+use crate::core::Options;
+use crate::error::{During, StorageError};
+use crate::guard::{self, Left};
+use crate::journal;
+use crate::kafka_files::{self, FILE_BYTES_MAX, META_PROPERTIES, MetaProperties};
+use crate::log::write_aside;
+use crate::outline::Outline;
+use crate::recovery::{self, Report};
+use crate::store::{Closed, write_checkpoint};
+
+/// How to open a log dir.
+#[derive(Clone, Debug)]
+pub struct DirConfig {
+    /// The directory.
+    pub path: PathBuf,
+    /// Number of shards that will have a store in it.
+    pub shards: u16,
+    /// Bytes of all journals together; split over shards and halves.
+    pub journal_bytes: u64,
+    /// The node and cluster that it must belong to.
+    pub expected: Option<(BrokerId, String)>,
+    /// Sizes and times.
+    pub options: Options,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dir {
+    shared: Arc<Shared>,
+    meta: MetaProperties,
+    report: Report,
+    previous_broker_epoch: i64,
+    _lock: fs::Lock,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    run: u64,
+    was_clean: bool,
+    journal_half_bytes: u64,
+    options: Options,
+    logs: BTreeMap<PartitionId, Entry>,
+    /// High watermarks and log starts as Kafka's text files tell them, for logs that no checkpoint of ours knows.
+    high_watermarks: BTreeMap<(String, Partition), Offset>,
+    log_starts: BTreeMap<(String, Partition), Offset>,
+}
+
+/// What each shard needs to open its [`Store`](crate::Store).
+#[derive(Clone, Debug)]
+pub struct DirShare(Arc<Shared>);
+
+impl DirShare {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn run(&self) -> u64 {
+        self.0.run
+    }
+
+    pub(crate) fn was_clean(&self) -> bool {
+        self.0.was_clean
+    }
+
+    pub(crate) fn journal_half_bytes(&self) -> u64 {
+        self.0.journal_half_bytes
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.0.options
+    }
+
+    pub(crate) fn entry(&self, id: &PartitionId) -> Option<Entry> {
+        self.0.logs.get(id).cloned()
+    }
+
+    pub(crate) fn add_text_checkpoints(&self, topic: &str, partition: Partition, outline: &mut Outline) {
+        let key = (topic.to_owned(), partition);
+        if let Some(&start) = self.0.log_starts.get(&key) {
+            outline.advance_start(start);
+        }
+        if let Some(&high) = self.0.high_watermarks.get(&key) {
+            outline.high_watermark = high.clamp(outline.log_start, outline.end);
+        }
+    }
+}
+
+impl Dir {
+    /// Makes the directory if need be and writes `meta.properties`, durable. One that has it already is left
+    /// as it is.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn format(path: impl AsRef<Path>, meta: &MetaProperties) -> Result<(), StorageError> {
+        let path = path.as_ref();
+        fs::create_dir_all(path).await.during("make", path)?;
+        let file = path.join(META_PROPERTIES);
+        if fs::exists(&file).await.during("look at", &file)? {
+            return Ok(());
+        }
+        write_aside(&file, meta.encode()).await?;
+        fs::sync_dir(path).await.during("sync", path)?;
+        // The directory's own name; a path that has no parent is the root or relative to where we stand.
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => fs::sync_dir(parent).await.during("sync", parent),
+            None => Ok(()),
+        }
+    }
+
+    /// Who the directory belongs to; `None` when it is not formatted.
+    ///
+    /// # Errors
+    /// Of the disk, or a malformed file.
+    pub async fn read_meta(path: impl AsRef<Path>) -> Result<Option<MetaProperties>, StorageError> {
+        let file = path.as_ref().join(META_PROPERTIES);
+        if !fs::exists(&file).await.during("look at", &file)? {
+            return Ok(None);
+        }
+        let bytes = fs::read(&file, FILE_BYTES_MAX).await.during("read", &file)?;
+        let meta = MetaProperties::decode(&bytes);
+        meta.map(Some)
+            .map_err(|wrong| StorageError::damaged(&file, 0, wrong.to_string()))
+    }
+
+    /// Locks the directory, says that it is open, and recovers what a crash left in the journals.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`] when another process has it, [`StorageError::Foreign`] when it is another
+    /// node's or not formatted; of the disk.
+    pub async fn open(config: DirConfig) -> Result<Dir, StorageError> {
+        let path = config.path;
+        let Some(meta) = Self::read_meta(&path).await? else {
+            return Err(StorageError::foreign(
+                &path,
+                "there is no meta.properties: not formatted",
+            ));
+        };
+        if let Some((node, cluster)) = &config.expected
+            && (meta.node_id != *node || meta.cluster_id != *cluster)
+        {
+            let what = format!("belongs to node {} of cluster {}", meta.node_id, meta.cluster_id);
+            return Err(StorageError::foreign(&path, what));
+        }
+        let lock = lock(&path).await?;
+        let left = guard::look(&path).await?;
+        let (mut checkpoint, is_ours) = believed(&path, &left).await?;
+        let (high_watermarks, log_starts) = text_checkpoints(&path, is_ours).await?;
+        // From here on a crash is ours (D15).
+        guard::open(&path).await?;
+        let report = match left {
+            Left::Open => recovery::recover(&path, &mut checkpoint).await?,
+            _ => Report::default(),
+        };
+        checkpoint.run += 1;
+        checkpoint.token = Uuid(random::uuid_bytes());
+        checkpoint.deleted.clear();
+        write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
+        fs::sync_dir(&path).await.during("sync", &path)?;
+        empty_journals(&path, config.shards).await?;
+        recovery::remove_deleted(&path).await?;
+        let previous_broker_epoch = match &left {
+            Left::Closed(sign) => sign.broker_epoch,
+            _ => -1,
+        };
+        let shared = Arc::new(Shared {
+            path,
+            run: checkpoint.run,
+            was_clean: is_ours && matches!(left, Left::Closed(_)),
+            journal_half_bytes: config.journal_bytes / u64::from(config.shards.max(1)) / 2,
+            options: config.options,
+            logs: checkpoint.logs,
+            high_watermarks,
+            log_starts,
+        });
+        Ok(Dir {
+            shared,
+            meta,
+            report,
+            previous_broker_epoch,
+            _lock: lock,
+        })
+    }
+
+    /// Who the directory belongs to.
+    pub fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// For [`Store::open`](crate::Store::open), on every shard.
+    pub fn share(&self) -> DirShare {
+        DirShare(self.shared.clone())
+    }
+
+    /// What recovery found and did.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The broker epoch of the last clean close, -1 if there was none.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        self.previous_broker_epoch
+    }
+
+    /// Partitions that the dir holds, with their topics' names; also those that no store has opened.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, &str)> {
+        self.shared
+            .logs
+            .iter()
+            .map(|(&id, entry)| (id, entry.topic.as_str()))
+    }
+
+    /// The rest of D21, when every store has closed: Kafka's checkpoints, ours, the journals, and last the
+    /// signs. With a damaged partition in it the dir keeps its guard, so that no Kafka cuts what is left of it.
+    ///
+    /// # Errors
+    /// Of the disk: the dir is then as after a crash.
+    pub async fn close(self, closed: Vec<Closed>, broker_epoch: i64) -> Result<(), StorageError> {
+        let path = &self.shared.path;
+        let mut logs = self.shared.logs.clone();
+        for store in closed {
+            logs.retain(|id, _| !store.deleted.contains(id));
+            logs.extend(store.logs);
+        }
+        write_text_checkpoints(path, &logs).await?;
+        let is_damaged = logs.values().any(|entry| entry.outline.damage.is_some());
+        let checkpoint = Checkpoint {
+            run: self.shared.run,
+            token: Uuid(random::uuid_bytes()),
+            logs,
+            deleted: Vec::new(),
+        };
+        write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
+        fs::sync_dir(path).await.during("sync", path)?;
+        empty_journals(path, u16::MAX).await?;
+        if is_damaged {
+            tracing::warn!("{} has damaged partitions and keeps its guard", path.display());
+            return Ok(());
+        }
+        guard::close(path, broker_epoch, checkpoint.token).await
+    }
+}
+
+async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {
+    let file = path.join(kafka_files::LOCK);
+    match fs::lock(&file).await {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            let pid = error.to_string();
+            let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+            Err(StorageError::Locked {
+                path: path.to_string_lossy().into(),
+                pid: if is_pid { pid.into() } else { "".into() },
+            })
+        }
+        result => result.during("lock", &file),
+    }
+}
+
+/// The checkpoint that may be believed, and whether it may (D22).
+async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), StorageError> {
+    let Some(mut base) = read_checkpoint(&path.join(checkpoint::FILE)).await? else {
+        return Ok((Checkpoint::default(), false));
+    };
+    match left {
+        Left::Closed(sign) if sign.carries(base.token) => return Ok((base, true)),
+        Left::Open => {}
+        _ => {
+            let run = base.run;
+            let nothing = Checkpoint {
+                run,
+                ..Checkpoint::default()
+            };
+            return Ok((nothing, false));
+        }
+    }
+    for name in shard_checkpoints(path).await? {
+        let Some(newer) = read_checkpoint(&path.join(&name)).await? else {
+            continue;
+        };
+        if newer.run == base.run {
+            for id in &newer.deleted {
+                base.logs.remove(id);
+            }
+            base.logs.extend(newer.logs);
+        }
+    }
+    Ok((base, true))
+}
+
+async fn read_checkpoint(path: &Path) -> Result<Option<Checkpoint>, StorageError> {
+    if !fs::exists(path).await.during("look at", path)? {
+        return Ok(None);
+    }
+    let bytes = fs::read(path, checkpoint::BYTES_MAX).await.during("read", path)?;
+    match Checkpoint::decode(&bytes) {
+        Ok(checkpoint) => Ok(Some(checkpoint)),
+        Err(error) => {
+            tracing::warn!(
+                "{} is not believed ({error:?}): the segments are read instead",
+                path.display()
+            );
+            Ok(None)
+        }
+    }
+}
+
+async fn shard_checkpoints(path: &Path) -> Result<Vec<String>, StorageError> {
+    let found = fs::read_dir(path).await.during("list", path)?;
+    let is_one = |name: &str| {
+        let number = name
+            .strip_prefix(checkpoint::FILE)
+            .and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number.parse::<u16>().is_ok())
+    };
+    Ok(found
+        .into_iter()
+        .map(|entry| entry.name)
+        .filter(|name| is_one(name))
+        .collect())
+}
+
+/// After the dir's checkpoint is durable: journals hold nothing, those of shards that are no more go, and so do
+/// the shards' checkpoints.
+async fn empty_journals(path: &Path, shards: u16) -> Result<(), StorageError> {
+    for journal in recovery::journals(path).await? {
+        journal::reset(&journal).await?;
+        let name = journal
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let shard = name
+            .rsplit('-')
+            .next()
+            .and_then(|shard| shard.parse::<u16>().ok());
+        if shard.is_some_and(|shard| shard >= shards) {
+            fs::remove_file(&journal).await.during("remove", &journal)?;
+        }
+    }
+    for name in shard_checkpoints(path).await? {
+        let file = path.join(name);
+        fs::remove_file(&file).await.during("remove", &file)?;
+    }
+    fs::sync_dir(path).await.during("sync", path)
+}
+
+type ByName = BTreeMap<(String, Partition), Offset>;
+
+async fn text_checkpoints(path: &Path, is_ours: bool) -> Result<(ByName, ByName), StorageError> {
+    let mut both = [ByName::new(), ByName::new()];
+    if !is_ours {
+        for (known, name) in both
+            .iter_mut()
+            .zip([kafka_files::HIGH_WATERMARKS, kafka_files::LOG_STARTS])
+        {
+            let file = path.join(name);
+            if fs::exists(&file).await.during("look at", &file)? {
+                let bytes = fs::read(&file, FILE_BYTES_MAX).await.during("read", &file)?;
+                let entries = kafka_files::decode_offsets(&bytes)
+                    .map_err(|wrong| StorageError::damaged(&file, 0, wrong.to_string()))?;
+                known.extend(
+                    entries
+                        .into_iter()
+                        .map(|(topic, partition, offset)| ((topic, partition), offset)),
+                );
+            }
+        }
+    }
+    let [high_watermarks, log_starts] = both;
+    Ok((high_watermarks, log_starts))
+}
+
+async fn write_text_checkpoints(
+    path: &Path,
+    logs: &BTreeMap<PartitionId, Entry>,
+) -> Result<(), StorageError> {
+    let of = |value: &dyn Fn(&Outline) -> Option<Offset>| {
+        let mut entries: Vec<(String, Partition, Offset)> = Vec::new();
+        for (id, entry) in logs {
+            // Kafka keeps the metadata log apart.
+            if id.topic_id != Uuid::METADATA_TOPIC
+                && let Some(offset) = value(&entry.outline)
+            {
+                entries.push((entry.topic.clone(), id.partition, offset));
+            }
+        }
+        entries.sort();
+        kafka_files::encode_offsets(&entries)
+    };
+    let files = [
+        (kafka_files::RECOVERY_POINTS, of(&|outline| Some(outline.end))),
+        (
+            kafka_files::HIGH_WATERMARKS,
+            of(&|outline| Some(outline.high_watermark.clamp(outline.log_start, outline.end))),
+        ),
+        (
+            kafka_files::LOG_STARTS,
+            of(&|outline| {
+                let first = outline.segments.first().map(|segment| segment.base);
+                first
+                    .is_some_and(|first| outline.log_start > first)
+                    .then_some(outline.log_start)
+            }),
+        ),
+    ];
+    for (name, bytes) in files {
+        write_aside(&path.join(name), bytes).await?;
+    }
+    Ok(())
+}

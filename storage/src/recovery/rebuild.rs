@@ -1,0 +1,211 @@
+//! The outline of a log from its files alone: when no checkpoint knows it, or a truncation made producers
+//! doubtful, or somebody else wrote the files.
+//!
+//! It reads every byte, as Kafka's recovery does, but cuts nothing: zeros after the last batch are the space
+//! that was allocated ahead; anything else that does not parse is damage. Source: Kafka's `LogLoader`.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use protocol::batch::Batch;
+use protocol::types::Offset;
+use shards::buffers::{BLOCK, Buffer, Purpose};
+use shards::fs::{self, File, OpenOptions};
+use shards::time;
+
+use crate::LogConfig;
+use crate::error::{During, StorageError};
+use crate::kafka_files::{self, parse_segment_file_name, segment_file_name};
+use crate::leader_epochs::LeaderEpochs;
+use crate::outline::Outline;
+use crate::producers::Producers;
+use crate::rope::{Peek, Rope};
+use crate::tail::block_start;
+
+const READ_BYTES: usize = 256 << 10;
+
+/// Where a segment's scan stopped.
+enum Stop {
+    /// All parsed, up to the end or to zeros.
+    End,
+    /// What follows is neither.
+    Not(String),
+}
+
+/// Reads the segments of the partition's directory. `known_end` is a segment and a length that are surely
+/// there.
+pub(crate) async fn rebuild(
+    path: &Path,
+    config: &LogConfig,
+    known_end: Option<(Offset, u32)>,
+) -> Result<Outline, StorageError> {
+    let found = fs::read_dir(path).await.during("list", path)?;
+    let (mut bases, mut snapshots) = (Vec::new(), Vec::new());
+    for entry in &found {
+        match parse_segment_file_name(&entry.name) {
+            Some((base, ".log")) => bases.push(base),
+            Some((at, ".snapshot")) => snapshots.push(at),
+            _ => {}
+        }
+    }
+    let first = bases.first().copied().unwrap_or_default();
+    let mut outline = Outline::new(first, time::wall_ms());
+    // A snapshot at the first segment holds what the deleted ones before it told.
+    if snapshots.contains(&first) && first.0 > 0 {
+        outline.producers = read_snapshot(path, first).await?;
+    }
+    for (place, &base) in bases.iter().enumerate() {
+        if place > 0 {
+            if base < outline.end {
+                outline.damage = Some(format!("segment {base} begins before offset {}", outline.end));
+                return Ok(outline);
+            }
+            // Kafka's compaction leaves gaps between segments.
+            outline.end = base;
+            outline.roll(time::wall_ms());
+        }
+        let stop = scan(path, base, &mut outline, config).await?;
+        let length = outline.active().length;
+        if let Stop::Not(reason) = stop {
+            let file = path.join(segment_file_name(base, ".log"));
+            outline.damage = Some(StorageError::damaged(file, u64::from(length), reason).to_string());
+            return Ok(outline);
+        }
+        if let Some((_, known)) = known_end.filter(|known| known.0 == base)
+            && length < known
+            && !is_batch_head(path, base, length).await?
+        {
+            let file = path.join(segment_file_name(base, ".log"));
+            let reason = format!("the journal knows {known} bytes");
+            outline.damage = Some(StorageError::damaged(file, u64::from(length), reason).to_string());
+            return Ok(outline);
+        }
+    }
+    if outline.producers.is_empty()
+        && let Some(&newest) = snapshots.iter().rfind(|&&at| at <= outline.end)
+    {
+        outline.producers = read_snapshot(path, newest).await?;
+    }
+    let epochs = path.join(kafka_files::LEADER_EPOCHS);
+    if outline.epochs.entries().is_empty() && fs::exists(&epochs).await.during("look at", &epochs)? {
+        let bytes = fs::read(&epochs, kafka_files::FILE_BYTES_MAX)
+            .await
+            .during("read", &epochs)?;
+        let entries = kafka_files::decode_epochs(&bytes).unwrap_or_default();
+        outline.epochs = LeaderEpochs::from_entries(entries).unwrap_or_default();
+    }
+    outline.high_watermark = outline.log_start;
+    Ok(outline)
+}
+
+async fn read_snapshot(path: &Path, at: Offset) -> Result<Producers, StorageError> {
+    let file = path.join(segment_file_name(at, ".snapshot"));
+    let bytes = fs::read(&file, kafka_files::FILE_BYTES_MAX)
+        .await
+        .during("read", &file)?;
+    Ok(Producers::decode_snapshot(&bytes).unwrap_or_else(|error| {
+        tracing::warn!("{} is passed over: {error:?}", file.display());
+        Producers::default()
+    }))
+}
+
+/// Whether a batch begins at `position` that is not whole: one whose last part was never committed.
+async fn is_batch_head(path: &Path, base: Offset, position: u32) -> Result<bool, StorageError> {
+    let file = open(path, base).await?;
+    let mut rope = Rope::at(block_start(position));
+    for _ in 0..2 {
+        let (bytes, _) = read(&file, path, rope.end()).await?;
+        rope.push(bytes);
+    }
+    file.close().await.during("close", path)?;
+    Ok(matches!(rope.peek(position), Peek::Batch(_) | Peek::Short))
+}
+
+async fn open(path: &Path, base: Offset) -> Result<File, StorageError> {
+    let path = path.join(segment_file_name(base, ".log"));
+    let options = OpenOptions {
+        read: true,
+        direct: true,
+        ..OpenOptions::default()
+    };
+    File::open(&path, options).await.during("open", &path)
+}
+
+async fn read(file: &File, path: &Path, position: u32) -> Result<(Bytes, bool), StorageError> {
+    let buffer = Buffer::take(Purpose::Background, READ_BYTES).await;
+    let (count, mut buffer) = file.read_at(u64::from(position), buffer).await;
+    let count = count.during("read", path)?;
+    let is_end = count == 0;
+    // Go on at the start of a block; the rest of the file's last block is given once.
+    let length = file.len().await.during("look at", path)?;
+    let reaches_end = u64::from(position) + count as u64 >= length;
+    if !reaches_end {
+        buffer.set_len(count / BLOCK * BLOCK);
+    }
+    Ok((Bytes::copy_from_slice(&buffer), is_end || reaches_end))
+}
+
+/// Moves the outline on over a segment's batches.
+async fn scan(
+    path: &Path,
+    base: Offset,
+    outline: &mut Outline,
+    config: &LogConfig,
+) -> Result<Stop, StorageError> {
+    let file = open(path, base).await?;
+    let stop = scan_file(&file, path, outline, config).await;
+    file.close().await.during("close", path)?;
+    stop
+}
+
+async fn scan_file(
+    file: &File,
+    path: &Path,
+    outline: &mut Outline,
+    config: &LogConfig,
+) -> Result<Stop, StorageError> {
+    let mut rope = Rope::at(0);
+    let mut position = 0u32;
+    let mut is_end = false;
+    loop {
+        let whole = match rope.peek(position) {
+            Peek::Batch(batch) => {
+                let end = position.checked_add(batch.length);
+                end.and_then(|end| rope.whole(position, end))
+            }
+            Peek::Short => None,
+            Peek::Not(error) => {
+                let rest = rope.whole(position, rope.end()).unwrap_or_default();
+                let is_blank = rest.iter().all(|&byte| byte == 0);
+                return Ok(if is_blank {
+                    Stop::End
+                } else {
+                    Stop::Not(error.to_string())
+                });
+            }
+        };
+        if let Some(bytes) = whole {
+            let Ok(batch) = Batch::parse(&bytes) else {
+                return Ok(Stop::Not("no batch".into()));
+            };
+            if !batch.crc_is_valid() || batch.base_offset() < outline.end {
+                return Ok(Stop::Not("a batch with a wrong CRC or offset".into()));
+            }
+            outline.append(&batch.header(), config);
+            position += bytes.len() as u32;
+            continue;
+        }
+        if is_end {
+            return Ok(Stop::End);
+        }
+        let from = rope.end();
+        let mut next = Rope::at(position);
+        for piece in rope.slice(position, from) {
+            next.push(piece);
+        }
+        rope = next;
+        let (bytes, reaches_end) = read(file, path, from).await?;
+        is_end = reaches_end;
+        rope.push(bytes);
+    }
+}

@@ -1,0 +1,446 @@
+//! The logs of one shard in one log dir, with the journal they share.
+//!
+//! One per shard and dir; everything here runs on that shard. Besides the loop that commits, three tasks work
+//! for all logs: one brings to the files what an old half of the journal protects, one gives memory back when
+//! it is wanted, one looks after idle partitions.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::types::Uuid;
+use shards::sync::Semaphore;
+use shards::time::{self, Instant};
+use shards::{Priority, fs, select2};
+
+use crate::checkpoint::{self, Checkpoint, Entry};
+use crate::core::{Core, Stats};
+use crate::dir::DirShare;
+use crate::error::{During, StorageError};
+use crate::journal::{Halves, Journal, commit};
+use crate::kafka_files;
+use crate::log::{Log, write_aside};
+use crate::outline::Outline;
+use crate::recovery;
+use crate::{LogConfig, PartitionId};
+
+/// Logs that are settled at a time.
+const AT_A_TIME: usize = 32;
+/// Logs that are put to rest at once when memory is wanted.
+const RECLAIM_AT_ONCE: usize = 8;
+const SWEEP: Duration = Duration::from_secs(1);
+/// Sweeps between two looks for expired producers: Kafka looks every ten minutes.
+const SWEEPS_PER_EXPIRY: u32 = 600;
+
+/// See the module.
+pub struct Store {
+    core: Rc<Core>,
+    share: DirShare,
+    halves: Rc<Halves>,
+    logs: RefCell<BTreeMap<PartitionId, Rc<Log>>>,
+    deleted: RefCell<BTreeSet<PartitionId>>,
+}
+
+/// What a store leaves behind for [`Dir::close`](crate::Dir::close).
+#[derive(Debug)]
+pub struct Closed {
+    pub(crate) logs: BTreeMap<PartitionId, Entry>,
+    pub(crate) deleted: BTreeSet<PartitionId>,
+}
+
+impl Store {
+    /// Opens this shard's part of the dir: its journal, empty, and no log yet.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn open(share: DirShare) -> Result<Rc<Store>, StorageError> {
+        let shard = shards::current().id().0;
+        let core = Core::new(share.path(), shard, share.run(), share.options());
+        let journal = Journal::open(&core, share.journal_half_bytes()).await?;
+        let store = Rc::new(Store {
+            core: core.clone(),
+            share,
+            halves: journal.halves(),
+            logs: RefCell::default(),
+            deleted: RefCell::default(),
+        });
+        let committing = core.clone();
+        let _ = core.gate.spawn(Priority::Clients, async move {
+            let _ = commit::run(committing.clone(), journal).await;
+            committing.stopped.set();
+        });
+        let _ = core
+            .gate
+            .spawn(Priority::Background, store.clone().release_halves());
+        let _ = core
+            .gate
+            .spawn(Priority::Background, store.clone().reclaim_memory());
+        let _ = core.gate.spawn(Priority::Housekeeping, store.clone().sweep());
+        let failing = store.clone();
+        let _ = core.gate.spawn(Priority::Clients, async move {
+            select2(failing.core.failed.wait(), failing.core.stopped.wait()).await;
+            if failing.core.failure().is_some() {
+                for log in failing.logs() {
+                    log.drop_waiters();
+                }
+            }
+        });
+        Ok(store)
+    }
+
+    /// A log that this node has, whether in use already or not. `None`: it was never created here. No file of
+    /// it is touched, unless no checkpoint knows it.
+    ///
+    /// # Errors
+    /// Of the disk. Damage is met when the log is used.
+    pub async fn open_partition(
+        self: &Rc<Self>,
+        id: &PartitionId,
+        topic: &str,
+        config: LogConfig,
+    ) -> Result<Option<Rc<Log>>, StorageError> {
+        if let Some(log) = self.log(id) {
+            log.set_config(config);
+            return Ok(Some(log));
+        }
+        if self.deleted.borrow().contains(id) {
+            return Ok(None);
+        }
+        if let Some(entry) = self.share.entry(id) {
+            return Ok(Some(self.insert(*id, entry, config, self.share.was_clean())));
+        }
+        let path = self
+            .core
+            .path
+            .join(kafka_files::directory_name(topic, id.partition));
+        if topic_id_of(&path, topic).await? != Some(id.topic_id) {
+            return Ok(None);
+        }
+        let mut outline = recovery::rebuild(&path, &config, None).await?;
+        self.share.add_text_checkpoints(topic, id.partition, &mut outline);
+        let entry = Entry {
+            topic: topic.to_owned(),
+            outline,
+            config,
+        };
+        Ok(Some(self.insert(*id, entry, config, false)))
+    }
+
+    /// Makes a partition's directory, durable before this returns (D12), or opens the one that is there. A
+    /// directory of this name that belongs to another topic id is kept under a name that Kafka calls stray.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn create_partition(
+        self: &Rc<Self>,
+        id: &PartitionId,
+        topic: &str,
+        config: LogConfig,
+    ) -> Result<Rc<Log>, StorageError> {
+        self.core.alive()?;
+        if let Some(log) = self.open_partition(id, topic, config).await? {
+            return Ok(log);
+        }
+        let result = self.make_directory(id, topic).await;
+        self.core.check(result)?;
+        if let Some(log) = self.log(id) {
+            return Ok(log);
+        }
+        self.deleted.borrow_mut().remove(id);
+        let mut outline = Outline::new(Default::default(), time::wall_ms());
+        // Above every incarnation that a journal may still name, should the id have been here before.
+        outline.incarnation = u32::try_from(self.core.run << 8).unwrap_or(u32::MAX);
+        let entry = Entry {
+            topic: topic.to_owned(),
+            outline,
+            config,
+        };
+        Ok(self.insert(*id, entry, config, false))
+    }
+
+    async fn make_directory(&self, id: &PartitionId, topic: &str) -> Result<(), StorageError> {
+        let name = kafka_files::directory_name(topic, id.partition);
+        let path = self.core.path.join(&name);
+        if fs::exists(&path).await.during("look at", &path)?
+            && let Some(other) = topic_id_of(&path, topic).await?
+        {
+            let hex: String = other.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            let stray = self.core.path.join(format!("{name}.{hex}-stray"));
+            tracing::warn!(
+                "{} is of another topic: kept as {}",
+                path.display(),
+                stray.display()
+            );
+            fs::rename(&path, &stray).await.during("rename", &path)?;
+        }
+        match fs::create_dir(&path).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            result => result.during("make", &path)?,
+        }
+        if topic != recovery::METADATA_TOPIC {
+            let metadata = path.join(kafka_files::PARTITION_METADATA);
+            write_aside(&metadata, kafka_files::encode_partition_metadata(id.topic_id)).await?;
+        }
+        fs::sync_dir(&path).await.during("sync", &path)?;
+        fs::sync_dir(&self.core.path)
+            .await
+            .during("sync", &self.core.path)
+    }
+
+    fn insert(&self, id: PartitionId, entry: Entry, config: LogConfig, is_as_closed: bool) -> Rc<Log> {
+        let mut logs = self.logs.borrow_mut();
+        let log = logs
+            .entry(id)
+            .or_insert_with(|| Log::new(&self.core, id, entry, config, is_as_closed));
+        log.clone()
+    }
+
+    /// A log that was opened or created.
+    pub fn log(&self, id: &PartitionId) -> Option<Rc<Log>> {
+        self.logs.borrow().get(id).cloned()
+    }
+
+    /// The logs that were opened or created, by id.
+    pub fn logs(&self) -> Vec<Rc<Log>> {
+        self.logs.borrow().values().cloned().collect()
+    }
+
+    /// Deletes a partition: fenced in the journal first, so that no replay brings it back (D9), then its
+    /// directory goes.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn delete_partition(&self, id: &PartitionId) -> Result<(), StorageError> {
+        let Some(log) = self.log(id) else {
+            return Ok(());
+        };
+        let result = log.delete().await;
+        self.core.check(result)?;
+        self.logs.borrow_mut().remove(id);
+        self.deleted.borrow_mut().insert(*id);
+        Ok(())
+    }
+
+    /// What took the dir offline, if something has.
+    pub fn failure(&self) -> Option<StorageError> {
+        self.core.failure()
+    }
+
+    /// Resolves when the dir goes offline, or the store is closed.
+    pub async fn failed(&self) {
+        select2(self.core.failed.wait(), self.core.stopped.wait()).await;
+    }
+
+    /// Takes this shard's part of the dir offline, because another's has failed.
+    pub fn fail(&self, error: &StorageError) {
+        self.core.fail(error);
+    }
+
+    /// Counters since the store was opened.
+    pub fn stats(&self) -> Stats {
+        self.core.stats.get()
+    }
+
+    /// Closes: no more appends; what was staged is committed, everything goes to the files, at exact length,
+    /// with what Kafka keeps beside them (the first part of D21).
+    ///
+    /// # Errors
+    /// The dir's failure: it is then left as after a crash.
+    pub async fn close(&self) -> Result<Closed, StorageError> {
+        self.core.is_closing.set(true);
+        self.core.work.notify_one();
+        self.core.stopped.wait().await;
+        self.core.gate.close().await;
+        self.core.alive()?;
+        let result = for_each(self.logs(), async |log| log.close_files().await).await;
+        self.core.check(result)?;
+        Ok(Closed {
+            logs: self.entries(),
+            deleted: self.deleted.borrow().clone(),
+        })
+    }
+
+    fn entries(&self) -> BTreeMap<PartitionId, Entry> {
+        let logs = self.logs.borrow();
+        logs.iter().map(|(&id, log)| (id, log.entry())).collect()
+    }
+
+    async fn release_halves(self: Rc<Self>) {
+        loop {
+            select2(self.halves.release_wanted.notified(), self.core.stopped.wait()).await;
+            let Some(old) = self.halves.to_release.take() else {
+                if self.core.stopped.is_set() {
+                    return;
+                }
+                continue;
+            };
+            let result = self.release(old).await;
+            if self.core.check(result).is_err() {
+                return;
+            }
+            self.halves.released();
+        }
+    }
+
+    /// Brings what generation `old` protects to the files, then writes the checkpoint that counts it.
+    async fn release(&self, old: u64) -> Result<(), StorageError> {
+        let unsettled: Vec<_> = self.logs().into_iter().filter(|log| log.is_unsettled()).collect();
+        for_each(unsettled, async move |log| log.release(old).await).await?;
+        self.write_checkpoint().await
+    }
+
+    /// Writes this shard's checkpoint. Nothing in it is uncommitted.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn write_checkpoint(&self) -> Result<(), StorageError> {
+        let checkpoint = Checkpoint {
+            run: self.core.run,
+            token: Uuid::ZERO,
+            logs: self.entries(),
+            deleted: self.deleted.borrow().iter().copied().collect(),
+        };
+        write_checkpoint(
+            &self.core.path.join(checkpoint::shard_file(self.core.shard)),
+            &checkpoint,
+        )
+        .await?;
+        fs::sync_dir(&self.core.path)
+            .await
+            .during("sync", &self.core.path)
+    }
+
+    /// Gives memory back when a tail waits for it: first what only readers use, then that of the partitions
+    /// that have been quiet longest.
+    async fn reclaim_memory(self: Rc<Self>) {
+        loop {
+            select2(self.core.memory_wanted.notified(), self.core.stopped.wait()).await;
+            if self.core.stopped.is_set() {
+                return;
+            }
+            while self.core.memory_waiters.get() > 0 && self.core.failure().is_none() {
+                let waiting = self.core.memory_waiters.get();
+                for log in self.logs() {
+                    log.drop_settled();
+                }
+                shards::yield_now().await;
+                if self.core.memory_waiters.get() < waiting {
+                    continue;
+                }
+                let mut holders: Vec<_> = self.logs().into_iter().filter(|log| log.holds_memory()).collect();
+                holders.sort_by_key(|log| {
+                    let (at, is_staged) = log.last_append();
+                    (is_staged, at)
+                });
+                holders.truncate(RECLAIM_AT_ONCE);
+                let result = for_each(holders, async |log| log.rest().await).await;
+                if self.core.check(result).is_err() {
+                    return;
+                }
+                if self.core.memory_waiters.get() == waiting {
+                    // All that is held is in commits on their way, or with slow readers.
+                    time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn sweep(self: Rc<Self>) {
+        let mut sweeps = 0u32;
+        loop {
+            select2(
+                time::sleep(SWEEP.min(self.core.options.idle)),
+                self.core.stopped.wait(),
+            )
+            .await;
+            if self.core.stopped.is_set() || self.core.failure().is_some() {
+                return;
+            }
+            let idle = self.core.options.idle;
+            let is_idle = |log: &Rc<Log>| {
+                let (at, is_staged) = log.last_append();
+                !is_staged && log.holds_memory() && at.elapsed() >= idle
+            };
+            let since = Instant(time::now().0.saturating_sub(idle.as_nanos() as u64));
+            let idle: Vec<_> = self.logs().into_iter().filter(is_idle).collect();
+            let result = for_each(idle, async |log| log.rest().await).await;
+            if self.core.check(result).is_err() {
+                return;
+            }
+            for log in self.logs() {
+                log.drop_windows(since);
+            }
+            sweeps += 1;
+            if sweeps.is_multiple_of(SWEEPS_PER_EXPIRY) {
+                let now_ms = time::wall_ms();
+                for log in self.logs() {
+                    log.expire_producers(now_ms);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a checkpoint aside and puts it in place; durable with the directory's next sync.
+pub(crate) async fn write_checkpoint(
+    path: &std::path::Path,
+    checkpoint: &Checkpoint,
+) -> Result<(), StorageError> {
+    let bytes = checkpoint
+        .encode()
+        .map_err(|error| StorageError::damaged(path, 0, format!("{error:?}")))?;
+    write_aside(path, bytes).await
+}
+
+/// The topic id in a partition's directory; `None` when there is no directory or no `partition.metadata`.
+async fn topic_id_of(path: &std::path::Path, topic: &str) -> Result<Option<Uuid>, StorageError> {
+    if topic == recovery::METADATA_TOPIC {
+        let is_there = fs::exists(path).await.during("look at", path)?;
+        return Ok(is_there.then_some(Uuid::METADATA_TOPIC));
+    }
+    let metadata = path.join(kafka_files::PARTITION_METADATA);
+    if !fs::exists(&metadata).await.during("look at", &metadata)? {
+        return Ok(None);
+    }
+    let bytes = fs::read(&metadata, kafka_files::FILE_BYTES_MAX)
+        .await
+        .during("read", &metadata)?;
+    kafka_files::decode_partition_metadata(&bytes)
+        .map(Some)
+        .map_err(|wrong| StorageError::damaged(&metadata, 0, wrong.to_string()))
+}
+
+/// Does something to each log, many at a time; the first error is given back, after all have ended.
+async fn for_each<F>(logs: Vec<Rc<Log>>, work: F) -> Result<(), StorageError>
+where
+    F: AsyncFn(Rc<Log>) -> Result<(), StorageError> + Clone + 'static,
+{
+    let limit = Rc::new(Semaphore::new(AT_A_TIME));
+    let mut tasks = Vec::with_capacity(logs.len());
+    for log in logs {
+        let permit = limit.acquire(1).await;
+        let work = work.clone();
+        tasks.push(shards::spawn(Priority::Background, async move {
+            let result = work(log).await;
+            drop(permit);
+            result
+        }));
+    }
+    let mut result = Ok(());
+    for task in tasks {
+        result = result.and(task.await);
+    }
+    result
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "Store({}, shard {})",
+            self.core.path.display(),
+            self.core.shard
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! A log in quiet times: what is appended is read, after a close, after a crash, from memory and from files.
+
+mod support;
+
+use protocol::types::{LeaderEpoch, Offset};
+use shards::sim::Crash;
+use storage::{AppendError, ReadAt, ReadError};
+use support::*;
+
+fn expected(count: usize, length: usize) -> Vec<(Offset, Vec<u8>)> {
+    (0..count)
+        .map(|number| (Offset(number as i64), value(number, length)))
+        .collect()
+}
+
+#[test]
+fn what_is_appended_is_read_from_memory() {
+    let (mut world, node) = world(1);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = log(&store, 0).await;
+        for number in 0..20 {
+            assert_eq!(put(&log, &value(number, 700)).await, Offset(number as i64));
+        }
+        assert_eq!(all(&log, Offset(0)).await, expected(20, 700));
+        assert_eq!(all(&log, Offset(13)).await, expected(20, 700)[13..]);
+        close(dir, store).await;
+    });
+}
+
+#[test]
+fn a_closed_log_is_read_from_its_files() {
+    let (mut world, node) = world(2);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = log(&store, 0).await;
+        for number in 0..300 {
+            put(&log, &value(number, 3_000)).await;
+        }
+        assert!(log.segments() > 3);
+        assert_eq!(all(&log, Offset(0)).await, expected(300, 3_000));
+        close(dir, store).await;
+    });
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = store
+            .open_partition(&id(0), "t", log_config())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(log.durable_end(), Offset(300));
+        assert_eq!(all(&log, Offset(0)).await, expected(300, 3_000));
+        assert_eq!(put(&log, &value(300, 3_000)).await, Offset(300));
+        assert_eq!(all(&log, Offset(250)).await, expected(301, 3_000)[250..]);
+        close(dir, store).await;
+    });
+}
+
+#[test]
+fn what_was_durable_is_there_after_a_crash() {
+    for (seed, crash) in [(3, Crash::Kill), (4, Crash::PowerCut)] {
+        let (mut world, node) = world(seed);
+        start(&mut world, node, || async {
+            let (_dir, store) = open().await;
+            let log = log(&store, 0).await;
+            for number in 0..200 {
+                put(&log, &value(number, 2_000)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        world.run_for(std::time::Duration::from_secs(20));
+        world.crash(node, crash);
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            let log = store
+                .open_partition(&id(0), "t", log_config())
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(all(&log, Offset(0)).await, expected(200, 2_000));
+            put(&log, &value(200, 2_000)).await;
+            close(dir, store).await;
+        });
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            let log = store
+                .open_partition(&id(0), "t", log_config())
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(all(&log, Offset(0)).await, expected(201, 2_000));
+            close(dir, store).await;
+        });
+    }
+}
+
+#[test]
+fn large_and_small_batches_of_many_partitions_share_the_journal() {
+    let (mut world, node) = world(5);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let mut logs = Vec::new();
+        for number in 0..20 {
+            logs.push(log(&store, number).await);
+        }
+        let mut last = Vec::new();
+        for round in 0..30 {
+            for (place, log) in logs.iter().enumerate() {
+                let length = [10, 900, 5_000, 70_000, 200_000][(round + place) % 5];
+                let appended = log
+                    .append(batch(&value(round, length), 5), LeaderEpoch(1), 5)
+                    .unwrap();
+                assert_eq!(appended.base_offset, Offset(round as i64));
+                last.push(log.durable(Offset(round as i64 + 1)));
+            }
+        }
+        for durable in last {
+            durable.await.unwrap();
+        }
+        let stats = store.stats();
+        assert!(stats.commits < 600, "{stats:?}");
+        assert!(stats.switches > 5, "{stats:?}");
+        for (place, log) in logs.iter().enumerate() {
+            let expected: Vec<_> = (0..30usize)
+                .map(|round| {
+                    let length = [10, 900, 5_000, 70_000, 200_000][(round + place) % 5];
+                    (Offset(round as i64), value(round, length))
+                })
+                .collect();
+            assert_eq!(all(log, Offset(0)).await, expected);
+        }
+        close(dir, store).await;
+    });
+}
+
+#[test]
+fn bounds_are_kept() {
+    let (mut world, node) = world(6);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = log(&store, 0).await;
+        for number in 0..10 {
+            put(&log, &value(number, 100)).await;
+        }
+        let read = |from: i64, bytes_max: usize, at_least_one: bool, upper_bound: i64| {
+            let at = ReadAt {
+                from: Offset(from),
+                bytes_max,
+                at_least_one,
+                upper_bound: Offset(upper_bound),
+            };
+            let log = log.clone();
+            async move { log.read(at).await.map(|data| data.bytes) }
+        };
+        let one = batch(&value(0, 100), 0).len();
+        assert_eq!(read(0, 1 << 20, true, 100).await, Ok(10 * one));
+        assert_eq!(read(0, 1 << 20, true, 4).await, Ok(4 * one));
+        assert_eq!(read(3, 2 * one + 1, true, 100).await, Ok(2 * one));
+        assert_eq!(read(3, 1, true, 100).await, Ok(one));
+        assert_eq!(read(3, 1, false, 100).await, Ok(0));
+        assert_eq!(read(10, 1 << 20, true, 100).await, Ok(0));
+        assert_eq!(read(11, 1 << 20, true, 100).await, Err(ReadError::OutOfRange));
+        assert_eq!(read(-1, 1 << 20, true, 100).await, Err(ReadError::OutOfRange));
+        let too_large = log.append(batch(&value(0, 300 << 10), 0), LeaderEpoch(0), 0);
+        assert_eq!(too_large, Err(AppendError::TooLarge));
+        let two = [batch(b"a", 0), batch(b"b", 0)].concat();
+        assert_eq!(
+            log.append(two.into(), LeaderEpoch(0), 0),
+            Err(AppendError::Malformed)
+        );
+        close(dir, store).await;
+    });
+}
