@@ -26,7 +26,7 @@ impl Kcat {
 
     fn command(&self) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["40", "kcat", "-q", "-b", &self.bootstrap]);
+        command.args(["40", "kcat", "-b", &self.bootstrap]);
         command
     }
 }
@@ -56,7 +56,8 @@ impl Client for Kcat {
             .arg(format!("acks={}", request.acks.name()))
             .arg("-X")
             .arg(format!("enable.idempotence={}", request.idempotent))
-            .args(["-X", "batch.num.messages=20", "-X", "message.timeout.ms=30000"]);
+            .args(["-X", "batch.num.messages=20", "-X", "message.timeout.ms=30000"])
+            .args(["-X", "topic.metadata.propagation.max.ms=5000"]);
         if request.large {
             command.args(["-X", "message.max.bytes=16777216"]);
         }
@@ -89,7 +90,15 @@ impl Client for Kcat {
         for partition in request.partitions {
             let mut command = self.command();
             command
-                .args(["-C", "-e", "-t", request.topic, "-p", &partition.to_string()])
+                .args([
+                    "-q",
+                    "-C",
+                    "-e",
+                    "-t",
+                    request.topic,
+                    "-p",
+                    &partition.to_string(),
+                ])
                 .args([
                     "-X",
                     "check.crcs=true",

@@ -12,8 +12,10 @@ pub mod broker;
 
 pub mod client;
 
+pub mod dump;
 pub mod kcat;
 pub mod librdkafka;
+pub mod load;
 
 pub mod log_lines;
 pub mod paths;

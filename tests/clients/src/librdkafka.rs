@@ -103,6 +103,8 @@ impl Client for Librdkafka {
             .set("enable.idempotence", request.idempotent.to_string())
             .set("allow.auto.create.topics", "true")
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+            // How long a topic that does not exist may take to appear.
+            .set("topic.metadata.propagation.max.ms", "5000")
             // Several batches in a partition, so that offsets and times are looked up across them.
             .set("batch.num.messages", "20");
         if request.large {
