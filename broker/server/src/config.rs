@@ -215,17 +215,16 @@ fn unknown_of_ours(name: &str, value: &str) -> Problem {
     Problem::value(name, value, &allowed)
 }
 
-/// Before the name of a listener and that of a setting, for that listener only.
-const ONE_LISTENER: &str = "listener.name.";
-
 fn warning(given: &BTreeMap<String, String>) -> Option<String> {
     let mut idle = Vec::new();
     let mut unknown = Vec::new();
     for name in given.keys() {
-        match find(name) {
+        match find(
+            name.rsplit_once("listener.name.")
+                .map_or(name, |_| "ssl.protocol"),
+        ) {
             Some(setting) if setting.role == Role::Acted => {}
             Some(_) => idle.push(name.clone()),
-            None if name.starts_with(ONE_LISTENER) => idle.push(name.clone()),
             None => match suggest::nearest(name, broker_settings().map(|setting| setting.name)) {
                 Some(near) => unknown.push(format!("{name} (did you mean {near}?)")),
                 None => unknown.push(name.clone()),

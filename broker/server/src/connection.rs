@@ -207,7 +207,7 @@ impl Connection {
         start: impl Fn(Bytes) -> Result<Started, String>,
         ready: impl AsyncFn(),
         stopping: impl AsyncFn(),
-    ) {
+    ) -> Ended {
         let reader = async {
             let mut receiver = Receiver::new(self.stream.clone(), self.activity.clone(), limit);
             loop {
@@ -241,6 +241,7 @@ impl Connection {
         let ended = self.ended.borrow_mut().take().unwrap_or(ended);
         self.stream.shutdown(Shutdown::Both).ok();
         self.log(&ended);
+        ended
     }
 
     /// Sends answers in order until the pipeline is finished ([`Ended::Stopping`]) or the connection is.
@@ -287,16 +288,18 @@ impl Connection {
 
     fn log(&self, ended: &Ended) {
         let unanswered = self.pipeline.unanswered();
-        if ended.is_ordinary() && unanswered == 0 {
-            tracing::debug!(client = %self.peer, "connection closed: {ended}");
-        } else {
-            tracing::info!(client = %self.peer, unanswered, "connection closed: {ended}");
+        match ended.is_ordinary() {
+            true => tracing::debug!(client = %self.peer, unanswered, "connection closed: {ended}"),
+            false => tracing::info!(client = %self.peer, unanswered, "connection closed: {ended}"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod activity_tests {
     use super::*;
 
     fn check(activity: &Activity, at_secs: u64, unanswered: usize, expected: &str) {

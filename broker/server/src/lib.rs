@@ -1,7 +1,124 @@
 //! The Klamm process: connections, handlers, hosted partitions, and the drivers of the pure parts.
+//!
+//! Read in this order: [`Broker`] (what a process starts), `start`, [`shard`] (what each core has), [`connection`] and
+//! [`dispatch`] (from a socket to a handler), [`handlers`], [`partition`], [`controller_driver`].
+//!
+//! What a newcomer would get wrong: this is a library that runs on any engine of `shards`, simulated ones too; the
+//! environment, arguments and the host are looked at by `main.rs` alone.
 
 pub mod config;
 pub mod connection;
+pub mod context;
+pub mod controller_driver;
+pub mod dispatch;
+pub mod errors;
+pub mod format;
+pub mod handlers;
+pub mod images;
+pub mod listeners;
+pub mod partition;
 pub mod pipeline;
 pub mod placement;
+pub mod producer_ids;
+pub mod quorum_driver;
+
 pub mod receive;
+pub mod shard;
+mod start;
+mod stop;
+
+pub mod topic_commands;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use shards::side::{self, Signals};
+use shards::{Either, ShardId, select2};
+
+use config::Config;
+
+/// One node, as a process (or the simulator) starts it: run [`Broker::run`] on every shard, then ask how it ended.
+/// Clones are the same node.
+#[derive(Clone)]
+pub struct Broker {
+    setup: Arc<Setup>,
+    started: Arc<OnceLock<Vec<SocketAddr>>>,
+    ended: Arc<OnceLock<Ended>>,
+}
+
+/// What a node is started with.
+pub struct Setup {
+    /// All settings.
+    pub config: Arc<Config>,
+    /// The address of each listener for clients, in the order of the settings; port 0 is any port.
+    pub addresses: Vec<SocketAddr>,
+    /// One line about the machine for the log: the engine, the CPUs.
+    pub host: String,
+}
+
+/// How a node came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop, and everything is closed cleanly.
+    Stopped,
+    /// It was told a second time while it stopped, and ended at once. The next start recovers.
+    Interrupted,
+    /// It could not start, or could not close cleanly: one line for an operator.
+    Failed(String),
+}
+
+impl Broker {
+    /// A node that was not started yet.
+    pub fn new(setup: Setup) -> Broker {
+        Broker {
+            setup: Arc::new(setup),
+            started: Arc::default(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// What every shard runs. Shard 0 opens the others, waits for the signal to stop and closes them; the others have
+    /// nothing to do of their own.
+    pub async fn run(self, shard: ShardId) {
+        if shard != ShardId(0) {
+            return;
+        }
+        let ended = match side::signals() {
+            Ok(signals) => self.serve(&signals).await,
+            Err(error) => Ended::Failed(format!("signals cannot be taken over: {error}")),
+        };
+        // Only this shard sets it, and only here.
+        self.ended.set(ended).ok();
+    }
+
+    async fn serve(&self, signals: &Signals) -> Ended {
+        // Boxed: the machine of a start is large, and there is one.
+        let starting = Box::pin(start::start(&self.setup));
+        let running = match select2(starting, signals.next()).await {
+            Either::First(Ok(running)) => running,
+            Either::First(Err(error)) => return Ended::Failed(error),
+            // Nothing was acknowledged yet; what is half opened is recovered by the next start.
+            Either::Second(_) => return Ended::Interrupted,
+        };
+        self.started.set(running.addresses().to_vec()).ok();
+        match select2(running.failed.wait(), signals.next()).await {
+            Either::First(()) => return Ended::Failed("the log directory has failed".to_owned()),
+            Either::Second(signal) => tracing::info!("stopping on {signal:?}; once more stops at once"),
+        }
+        match select2(Box::pin(stop::stop(running)), signals.next()).await {
+            Either::First(Ok(())) => Ended::Stopped,
+            Either::First(Err(error)) => Ended::Failed(error),
+            Either::Second(_) => Ended::Interrupted,
+        }
+    }
+
+    /// Where clients are served, in the order of the listeners; `None` until they are.
+    pub fn addresses(&self) -> Option<&[SocketAddr]> {
+        self.started.get().map(Vec::as_slice)
+    }
+
+    /// How it ended; `None` until it has.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+}

@@ -1,3 +1,193 @@
-//! The one binary, `klamm`.
+//! The one binary, `klamm`: reads arguments, environment and what there is of a host, and starts what was asked for.
+//!
+//! What a newcomer would get wrong: everything that the library may not look at by itself (environment, files of
+//! settings, CPUs, names of hosts) is looked at here, before the first shard runs.
 
-fn main() {}
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use broker::config::{self, Config, Host, Listener, Sources};
+use broker::{Broker, Ended, Setup};
+use clap::{Args, Parser, Subcommand};
+use shards::{checks, cpus};
+
+/// A drop-in replacement for an Apache Kafka broker.
+#[derive(Parser)]
+#[command(name = "klamm", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node; also without any command. Without settings it is a working single node with its data in ./data.
+    Broker(BrokerArguments),
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+#[derive(Args, Default)]
+struct BrokerArguments {
+    /// The file of settings, such as server.properties.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that goes before file and environment; may be given more than once.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments
+        .command
+        .unwrap_or(Command::Broker(BrokerArguments::default()))
+    {
+        Command::Broker(arguments) => run_broker(&arguments),
+        Command::Client(command) => return cli::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("klamm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a node until it is told to stop. The error is one line.
+fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
+    let config = load(arguments)?;
+    let plan = plan(&config)?;
+    let addresses = addresses(&config)?;
+    check(&config, plan.len())?;
+    start_log();
+    if let Some(warning) = &config.warning {
+        tracing::warn!("{warning}");
+    }
+    let memory_bytes = usize::try_from(config.settings.memory_bytes).unwrap_or(usize::MAX);
+    let host = describe(&plan, memory_bytes);
+    let broker = Broker::new(Setup {
+        config: Arc::new(config),
+        addresses,
+        host,
+    });
+    let shards = shards::Config {
+        shards: plan,
+        memory_bytes,
+        hugepages: true,
+        touch_memory: true,
+    };
+    let node = broker.clone();
+    shards::run(shards, move |shard| node.clone().run(shard)).map_err(|error| error.to_string())?;
+    match broker.ended() {
+        Some(Ended::Stopped) => Ok(()),
+        Some(Ended::Interrupted) => {
+            Err("stopped at once, without closing; the next start recovers".to_owned())
+        }
+        Some(Ended::Failed(error)) => Err(error.clone()),
+        None => Err("the node ended without a word".to_owned()),
+    }
+}
+
+fn load(arguments: &BrokerArguments) -> Result<Config, String> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    let file = arguments.config.as_ref().map(read).transpose()?;
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let sources = Sources {
+        file: file.as_deref(),
+        environment: &environment,
+        overrides: &arguments.overrides,
+        host: Host {
+            name: host_name(),
+            memory_bytes: memory(),
+        },
+    };
+    config::load(&sources).map_err(|problem| problem.to_string())
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn memory() -> u64 {
+    cpus::memory_limit().map_or_else(cpus::memory_total, |limit| limit.min(cpus::memory_total()))
+}
+
+/// The CPU of each shard.
+fn plan(config: &Config) -> Result<Vec<Option<usize>>, String> {
+    let list = config.settings.cpus.as_deref().map(cpus::parse).transpose();
+    let list = list.map_err(|error| format!("klamm.cpus: {error}"))?;
+    let allowed =
+        cpus::allowed().map_err(|error| format!("the CPUs allowed cannot be asked for: {error}"))?;
+    cpus::plan(
+        list.as_deref(),
+        config.settings.shards.map(usize::from),
+        &allowed,
+        cpus::quota(),
+    )
+}
+
+/// The address of each listener for clients.
+fn addresses(config: &Config) -> Result<Vec<SocketAddr>, String> {
+    config.settings.listeners.broker.iter().map(address).collect()
+}
+
+fn address(listener: &Listener) -> Result<SocketAddr, String> {
+    let host = if listener.host.is_empty() {
+        "0.0.0.0"
+    } else {
+        &listener.host
+    };
+    let mut found = (host, listener.port)
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot find the address of listener {listener}: {error}"))?;
+    found
+        .next()
+        .ok_or_else(|| format!("listener {listener} has no address"))
+}
+
+fn start_log() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+/// What the host must allow. The data directory is made here, since one of the checks writes to it.
+fn check(config: &Config, shards: usize) -> Result<(), String> {
+    let dir = &config.settings.data_dir;
+    std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+    checks::io_uring()?;
+    checks::locked_memory(shards)?;
+    checks::open_files(OPEN_FILES)?;
+    checks::direct_io(dir)
+}
+
+/// Files that a node with some thousand partitions and connections has open.
+const OPEN_FILES: u64 = 4096;
+
+fn describe(plan: &[Option<usize>], memory_bytes: usize) -> String {
+    let cpus: Vec<String> = plan.iter().flatten().map(usize::to_string).collect();
+    let cores = match cpus.is_empty() {
+        true => "unpinned".to_owned(),
+        false => format!("on CPUs {}", cpus.join(",")),
+    };
+    format!(
+        "engine uring, {} shards {cores}, {} MiB of memory",
+        plan.len(),
+        memory_bytes >> 20
+    )
+}

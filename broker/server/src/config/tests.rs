@@ -115,14 +115,14 @@ fn the_file_of_a_combined_node_starts_as_it_is() {
         controller.listener.names=CONTROLLER\n\
         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT\n\
         num.network.threads=3\nsocket.request.max.bytes=104857600\nlog.dirs=/tmp/kraft-combined-logs\n\
-        num.partitions=3\nlog.retention.hours=168\nmy.plugin=1\nlistener.name.x.ssl.protocol=TLS\nmin.isync.replicas=1\n";
+        num.partitions=3\nlog.retention.hours=168\nmy.plugin=1\nmin.isync.replicas=1\n";
     let config = sources(file).unwrap();
     assert_eq!(config.settings.quorum, Quorum::Dynamic);
     assert_eq!(config.settings.topics.num_partitions, 3);
     assert_eq!(
         config.warning.as_deref(),
         Some(
-            "settings that do nothing here yet: listener.name.x.ssl.protocol, log.retention.hours, num.network.threads; settings that nobody \
+            "settings that do nothing here yet: log.retention.hours, num.network.threads; settings that nobody \
              knows: min.isync.replicas (did you mean min.insync.replicas?), my.plugin"
         )
     );

@@ -1,0 +1,173 @@
+//! A partition that this shard owns: its log, its role, and who waits for it.
+//!
+//! What a newcomer would get wrong: an append only *stages*. One task per partition with something staged follows the
+//! journal's commits and moves the high watermark, whether or not the producer that appended is still there; all
+//! waiting is for the high watermark, which never runs ahead of what is durable (D1).
+
+pub mod append;
+pub mod offsets;
+pub mod read;
+pub mod roles;
+pub mod waiters;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use protocol::error_code::ErrorCode;
+use protocol::types::{LeaderEpoch, Offset};
+use protocol::validation::ProduceRules;
+use shards::sync::oneshot;
+use storage::{Log, PartitionId};
+
+use crate::shard::Node;
+use waiters::{Thirst, Waiters};
+
+/// One partition, as its leader. Lives on its owner shard for as long as the topic exists.
+pub struct Partition {
+    /// Topic id and number.
+    pub id: PartitionId,
+    /// The topic's name.
+    pub topic: String,
+    log: Rc<Log>,
+    leader_epoch: Cell<LeaderEpoch>,
+    rules: RefCell<ProduceRules>,
+    high_watermark: Cell<Offset>,
+    waiters: Waiters,
+    /// What was staged and is not committed: the offset behind each batch, and its bytes.
+    staged: RefCell<VecDeque<(Offset, i64)>>,
+    is_followed: Cell<bool>,
+    /// The log has failed, or the partition was given up: nothing more is appended or waited for.
+    has_left: Cell<bool>,
+}
+
+impl Partition {
+    /// The leader of `log`. All that is durable in it is committed: the only replica is in sync with itself.
+    pub fn new(
+        id: PartitionId,
+        topic: String,
+        log: Rc<Log>,
+        leader_epoch: LeaderEpoch,
+        rules: ProduceRules,
+    ) -> Rc<Partition> {
+        let high_watermark = log.durable_end();
+        Rc::new(Partition {
+            id,
+            topic,
+            log,
+            leader_epoch: Cell::new(leader_epoch),
+            rules: RefCell::new(rules),
+            high_watermark: Cell::new(high_watermark),
+            waiters: Waiters::default(),
+            staged: RefCell::new(VecDeque::new()),
+            is_followed: Cell::new(false),
+            has_left: Cell::new(false),
+        })
+    }
+
+    /// The offset behind the last record that consumers may see.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark.get()
+    }
+
+    /// The epoch it leads in.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch.get()
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Rc<Log> {
+        &self.log
+    }
+
+    /// Changed topic settings hold from the next append on.
+    pub fn set_rules(&self, rules: ProduceRules) {
+        *self.rules.borrow_mut() = rules;
+    }
+
+    /// Compares the epoch that a client believes in with ours; -1 is "any".
+    ///
+    /// # Errors
+    /// FENCED_LEADER_EPOCH when the client's is older, UNKNOWN_LEADER_EPOCH when it is newer.
+    pub fn check_epoch(&self, current: LeaderEpoch) -> Result<(), ErrorCode> {
+        match current {
+            LeaderEpoch(-1) => Ok(()),
+            current if current < self.leader_epoch.get() => Err(ErrorCode::FencedLeaderEpoch),
+            current if current > self.leader_epoch.get() => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Resolves when `until` is committed; with an error when it never will be.
+    fn committed(&self, until: Offset) -> oneshot::Receiver<()> {
+        self.waiters.until(until)
+    }
+
+    /// Notes a batch that was staged up to `end`, and makes sure that its commit is followed.
+    fn note_staged(self: &Rc<Self>, node: &Node, end: Offset, bytes: usize) {
+        self.staged
+            .borrow_mut()
+            .push_back((end, i64::try_from(bytes).unwrap_or(i64::MAX)));
+        if !self.is_followed.replace(true) {
+            let follow = self.clone().follow_commits();
+            // A closed gate: the node stops, and nobody is answered any more.
+            node.tasks.spawn(shards::Priority::Clients, follow).ok();
+        }
+    }
+
+    /// Moves the high watermark after every commit until nothing is staged.
+    async fn follow_commits(self: Rc<Self>) {
+        while let Some(next) = self.next_staged() {
+            match self.log.durable(next).await {
+                Ok(()) => self.advance(self.log.durable_end()),
+                Err(error) => {
+                    if !self.has_left.get() {
+                        tracing::error!(topic = %self.topic, partition = %self.id.partition, "partition is offline: {error}");
+                    }
+                    self.leave();
+                    break;
+                }
+            }
+        }
+        self.is_followed.set(false);
+    }
+
+    fn next_staged(&self) -> Option<Offset> {
+        self.staged.borrow().front().map(|(end, _)| *end)
+    }
+
+    fn advance(&self, durable_end: Offset) {
+        let mut bytes = 0;
+        {
+            let mut staged = self.staged.borrow_mut();
+            while let Some((end, count)) = staged.front().copied()
+                && end <= durable_end
+            {
+                bytes += count;
+                staged.pop_front();
+            }
+        }
+        if durable_end > self.high_watermark.get() {
+            self.high_watermark.set(durable_end);
+            self.log.set_high_watermark(durable_end);
+            self.waiters.moved(durable_end, bytes);
+        }
+    }
+
+    /// Nothing is waited for any longer: the log failed, or the partition is deleted.
+    pub fn leave(&self) {
+        self.has_left.set(true);
+        self.staged.borrow_mut().clear();
+        self.waiters.abandon();
+    }
+
+    /// Has every consumer that waits answered with what there is: the node stops.
+    pub fn wake_consumers(&self) {
+        self.waiters.wake_consumers();
+    }
+
+    /// Counts what becomes visible from now on towards `thirst`.
+    fn add_consumer(&self, thirst: &Rc<Thirst>) {
+        self.waiters.add_consumer(thirst);
+    }
+}

@@ -1,0 +1,366 @@
+//! The way up: the data directory, the stores, the metadata log, the partitions, and last the clients.
+//!
+//! Everything happens on shard 0, which opens the other shards by messages. What a newcomer would get wrong: sockets are
+//! bound before anything else costs time, so that a port in use is told at once, but nobody is accepted before every
+//! partition is there.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use metadata::controller::brokers::Registration;
+use metadata::controller::features;
+use metadata::image::brokers::{ControllerNode, Endpoint};
+use metadata::{Controller, Loader, snapshot};
+use protocol::batch::batches;
+use protocol::types::{Partition, TopicId, Uuid};
+use shards::net::TcpListener;
+use shards::sync::Signal;
+use shards::{Gate, Priority, ShardId, fs, mesh, random};
+use storage::{Dir, DirConfig, DirShare, Log, LogConfig, Options, PartitionId, ReadAt, Store};
+
+use crate::config::{Listener, Settings};
+use crate::controller_driver::ControllerDriver;
+use crate::images::{self, View};
+use crate::shard::{Node, Shared};
+use crate::{Setup, format, listeners, quorum_driver};
+
+/// The topic of the metadata log.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+/// Bytes of the metadata log that are read at a time.
+const LOAD_BYTES: usize = 1 << 20;
+
+/// A node that serves clients. Lives on shard 0.
+pub(crate) struct Running {
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// The log directory.
+    pub dir: Dir,
+    /// This broker's epoch.
+    pub broker_epoch: i64,
+    /// Decides and publishes metadata.
+    pub controller: Rc<ControllerDriver>,
+    /// The controller's task.
+    pub publishing: Gate,
+    /// The tasks that accept clients.
+    pub accepting: Gate,
+    /// Ends them.
+    pub stop_accepting: Rc<Signal>,
+    /// Set when a store has failed: the node cannot go on.
+    pub failed: Rc<Signal>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Running {
+    /// Where clients are served, in the order of the listeners.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Brings the node up to serving clients.
+///
+/// # Errors
+/// One line for an operator.
+pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
+    let started = shards::time::now();
+    let settings = &setup.config.settings;
+    let sockets = bind(&setup.addresses)?;
+    let addresses = sockets
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<Vec<_>, _>>();
+    let addresses = addresses.map_err(|error| format!("a listener has no address: {error}"))?;
+    let dir = open_dir(settings).await?;
+    let shared = Arc::new(Shared {
+        config: setup.config.clone(),
+        cluster_id: dir.meta().cluster_id.clone(),
+        open: shards::current().all().map(|_| AtomicUsize::new(0)).collect(),
+    });
+    let failed = Rc::new(Signal::new());
+    open_shards(&shared, &dir).await?;
+    let node = Node::current();
+    let log = open_metadata_log(&node).await?;
+    let mut loader = load(&log).await?;
+    let epoch = quorum_driver::lead(&log, settings.node_id).await?;
+    load_rest(&log, &mut loader).await?;
+    let view = View::empty(settings.node_id, shards::current().count());
+    images::publish(Arc::new(view.next(loader.image().clone(), loader.next_offset()))).await;
+    let controller = Controller::new(&loader, log.log_end_offset());
+    let controller = Rc::new(ControllerDriver::new(controller, loader, log, epoch));
+    shards::current().set_state(controller.clone());
+    let publishing = Gate::new();
+    spawn(&publishing, controller.clone().publish());
+    let directory_id = dir.meta().directory_id.unwrap_or_default();
+    let broker_epoch = register(&controller, settings, directory_id, &addresses).await?;
+    watch_stores(&failed).await;
+    let (accepting, stop_accepting) = (Gate::new(), Rc::new(Signal::new()));
+    for (number, socket) in sockets.into_iter().enumerate() {
+        spawn(
+            &accepting,
+            listeners::accept(node.clone(), socket, number, stop_accepting.clone()),
+        );
+    }
+    say(setup, &dir, &shared, &addresses, started.elapsed());
+    Ok(Running {
+        shared,
+        dir,
+        broker_epoch,
+        controller,
+        publishing,
+        accepting,
+        stop_accepting,
+        failed,
+        addresses,
+    })
+}
+
+fn spawn(gate: &Gate, task: impl Future<Output = ()> + 'static) {
+    // The gates of a start are closed by the stop and nowhere else.
+    gate.spawn(Priority::Clients, task).ok();
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
+    addresses
+        .iter()
+        .map(|address| listeners::bind(*address))
+        .collect()
+}
+
+async fn open_dir(settings: &Settings) -> Result<Dir, String> {
+    let formatted = format::open(&settings.data_dir, settings).await?;
+    let config = DirConfig {
+        path: settings.data_dir.clone(),
+        shards: shards::current().count(),
+        journal_bytes: settings.journal_bytes,
+        expected: Some((settings.node_id, formatted.cluster_id)),
+        options: Options::default(),
+    };
+    let dir = Dir::open(config).await.map_err(|error| error.to_string())?;
+    let report = dir.report();
+    if report.commits > 0 {
+        tracing::info!(
+            "recovered {} partitions from {} commits of the journal ({} bytes) in {} ms",
+            report.partitions,
+            report.commits,
+            report.journal_bytes,
+            report.elapsed_ms
+        );
+    }
+    Ok(dir)
+}
+
+/// Opens the store of every shard and puts its state in place.
+async fn open_shards(shared: &Arc<Shared>, dir: &Dir) -> Result<(), String> {
+    let open = |shard: ShardId| {
+        let (shared, share) = (shared.clone(), dir.share());
+        mesh::call(shard, move || open_shard(shared, share))
+    };
+    let calls: Vec<_> = shards::current().all().map(open).collect();
+    for call in calls {
+        call.await.map_err(|error| error.to_string())??;
+    }
+    Ok(())
+}
+
+async fn open_shard(shared: Arc<Shared>, share: DirShare) -> Result<(), String> {
+    let store = Store::open(share).await.map_err(|error| error.to_string())?;
+    let view = View::empty(shared.config.settings.node_id, shards::current().count());
+    let node = Rc::new(Node::new(shared, store, Arc::new(view)));
+    shards::current().set_state(node.clone());
+    let sweep = node.clone().sweep();
+    node.tasks.spawn(Priority::Housekeeping, sweep).ok();
+    Ok(())
+}
+
+async fn open_metadata_log(node: &Node) -> Result<Rc<Log>, String> {
+    let id = PartitionId {
+        topic_id: TopicId::METADATA_TOPIC,
+        partition: Partition(0),
+    };
+    let log = node
+        .store
+        .create_partition(&id, METADATA_TOPIC, LogConfig::default())
+        .await;
+    log.map_err(|error| format!("the metadata log: {error}"))
+}
+
+/// Everything that the metadata log says, from its newest snapshot on.
+async fn load(log: &Rc<Log>) -> Result<Loader, String> {
+    let mut loader = load_snapshot(log).await?;
+    load_rest(log, &mut loader).await?;
+    Ok(loader)
+}
+
+async fn load_snapshot(log: &Log) -> Result<Loader, String> {
+    let dir = log.path();
+    let entries = fs::read_dir(dir)
+        .await
+        .map_err(|error| format!("cannot list {}: {error}", dir.display()))?;
+    let newest = entries
+        .iter()
+        .filter_map(|entry| snapshot::Id::of_file_name(&entry.name))
+        .max_by_key(|id| id.end_offset);
+    let Some(id) = newest else {
+        return Ok(Loader::default());
+    };
+    let path = dir.join(id.file_name());
+    let bytes = fs::read(&path, SNAPSHOT_BYTES_MAX).await;
+    let bytes = bytes.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let snapshot = snapshot::decode(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Loader::new(snapshot.image, id.end_offset))
+}
+
+/// A snapshot is read whole; a million partitions need less.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// Applies what is committed and not applied yet. The quorum is one: committed is what is durable.
+async fn load_rest(log: &Log, loader: &mut Loader) -> Result<(), String> {
+    let failed = |error: &dyn std::fmt::Debug| format!("the metadata log cannot be read: {error:?}");
+    while loader.next_offset() < log.durable_end() {
+        let at = ReadAt {
+            from: loader.next_offset().max(log.log_start_offset()),
+            bytes_max: LOAD_BYTES,
+            at_least_one: true,
+            upper_bound: log.durable_end(),
+        };
+        let data = log.read(at).await.map_err(|error| failed(&error))?;
+        let before = loader.next_offset();
+        for batch in batches(&data.chunks.concat()) {
+            let batch = batch.map_err(|error| failed(&error))?;
+            if !batch.crc_is_valid() {
+                return Err(failed(&"a batch is damaged"));
+            }
+            loader.apply_batch(&batch).map_err(|error| error.to_string())?;
+        }
+        if loader.next_offset() == before {
+            return Err(failed(&"it has a hole"));
+        }
+    }
+    Ok(())
+}
+
+/// Registers this node as controller and broker; resolves with the broker's epoch when it may lead.
+async fn register(
+    controller: &Rc<ControllerDriver>,
+    settings: &Settings,
+    directory_id: Uuid,
+    addresses: &[SocketAddr],
+) -> Result<i64, String> {
+    let refused = |what: &dyn std::fmt::Display| format!("the broker cannot register: {what}");
+    let incarnation_id = Uuid(random::uuid_bytes());
+    let node = ControllerNode {
+        id: settings.node_id,
+        incarnation_id,
+        listeners: settings
+            .listeners
+            .controller
+            .iter()
+            .map(|one| endpoint(one, one.port))
+            .collect(),
+        features: features::supported(),
+    };
+    let broker = Registration {
+        broker_id: settings.node_id,
+        incarnation_id,
+        listeners: advertised(settings, addresses),
+        features: features::supported(),
+        rack: settings.rack.clone(),
+        directories: vec![directory_id],
+    };
+    let id = settings.node_id;
+    let activated = controller
+        .clone()
+        .submit(|controller| controller.decide_activate())
+        .await;
+    activated.map_err(|error| refused(&error))?;
+    let known = controller
+        .clone()
+        .submit(move |controller| controller.decide_register_controller(&node))
+        .await;
+    known.map_err(|error| refused(&error))?;
+    let epoch = controller
+        .clone()
+        .submit(move |controller| controller.decide_register_broker(&broker))
+        .await;
+    let epoch = epoch
+        .map_err(|error| refused(&error))?
+        .map_err(|refusal| refused(&refusal.message))?;
+    let unfenced = controller
+        .clone()
+        .submit(move |controller| controller.decide_unfence(id, epoch))
+        .await;
+    unfenced
+        .map_err(|error| refused(&error))?
+        .map_err(|refusal| refused(&refusal.message))?;
+    Ok(epoch)
+}
+
+fn endpoint(listener: &Listener, port: u16) -> Endpoint {
+    Endpoint {
+        name: listener.name.clone(),
+        host: listener.host.clone(),
+        port,
+        security_protocol: listener.protocol.code(),
+    }
+}
+
+/// What clients are told: a port of 0 is the one that the listener of that name was bound to.
+fn advertised(settings: &Settings, addresses: &[SocketAddr]) -> Vec<Endpoint> {
+    let bound = |listener: &Listener| {
+        let all = settings.listeners.broker.iter().zip(addresses);
+        all.filter(|(one, _)| one.name == listener.name)
+            .map(|(_, address)| address.port())
+            .next()
+    };
+    let told = |listener: &Listener| match listener.port {
+        0 => endpoint(listener, bound(listener).unwrap_or(0)),
+        port => endpoint(listener, port),
+    };
+    settings.listeners.advertised.iter().map(told).collect()
+}
+
+/// Sets `failed` on this shard when the store of any shard has failed, and takes the other stores offline.
+async fn watch_stores(failed: &Rc<Signal>) {
+    for shard in shards::current().all() {
+        let watch = mesh::call(shard, || async {
+            let node = Node::current();
+            node.store.failed().await;
+            node.store.failure()
+        });
+        let failed = failed.clone();
+        let follow = async move {
+            if let Ok(Some(error)) = watch.await {
+                failed.set();
+                for shard in shards::current().all() {
+                    let error = error.clone();
+                    let fail = mesh::call(shard, move || {
+                        Node::current().store.fail(&error);
+                        std::future::ready(())
+                    });
+                    // A shard that has stopped has nothing left to fail.
+                    fail.await.ok();
+                }
+            }
+        };
+        Node::current().tasks.spawn(Priority::Housekeeping, follow).ok();
+    }
+}
+
+fn say(setup: &Setup, dir: &Dir, shared: &Shared, addresses: &[SocketAddr], took: std::time::Duration) {
+    let settings = &setup.config.settings;
+    let version = env!("CARGO_PKG_VERSION");
+    let meta = dir.meta();
+    tracing::info!(
+        "Klamm {version}, node {} of cluster {}",
+        meta.node_id,
+        shared.cluster_id
+    );
+    tracing::info!("{}, {} MiB of journal", setup.host, settings.journal_bytes >> 20);
+    tracing::info!("data in {}", settings.data_dir.display());
+    for (listener, address) in settings.listeners.broker.iter().zip(addresses) {
+        tracing::info!("listening on {}://{address}", listener.name);
+    }
+    tracing::info!("started in {} ms", took.as_millis());
+}

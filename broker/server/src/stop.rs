@@ -1,0 +1,50 @@
+//! The way down: nothing new is taken, what was taken is answered, and the logs are closed (D21).
+//!
+//! What a newcomer would get wrong: the order. Clients go first, since their answers need the journal; then the
+//! controller, whose last decision somebody may wait for; then the stores, when nobody can append any more; and the
+//! directory last, which says that it is closed only if every store was.
+
+use shards::mesh;
+use storage::Closed;
+
+use crate::shard::Node;
+use crate::start::Running;
+
+/// Closes a running node.
+///
+/// # Errors
+/// One line: a store could not be closed. The next start recovers it.
+pub(crate) async fn stop(running: Running) -> Result<(), String> {
+    running.stop_accepting.set();
+    running.accepting.close().await;
+    every(|| async { Node::current().drain().await }).await?;
+    running.controller.stop();
+    running.publishing.close().await;
+    let mut closed: Vec<Closed> = Vec::new();
+    for store in every(|| async { Node::current().store.close().await }).await? {
+        closed.push(store.map_err(|error| format!("not closed cleanly: {error}"))?);
+    }
+    every(|| async { Node::current().tasks.close().await }).await?;
+    let path = running.shared.config.settings.data_dir.clone();
+    let dir = running.dir.close(closed, running.broker_epoch).await;
+    dir.map_err(|error| format!("not closed cleanly: {error}"))?;
+    tracing::info!("stopped; {} is closed", path.display());
+    Ok(())
+}
+
+/// Runs `act` on every shard, all at once; what each gave, in order.
+async fn every<R, Fut>(act: fn() -> Fut) -> Result<Vec<R>, String>
+where
+    R: Send + 'static,
+    Fut: Future<Output = R> + 'static,
+{
+    let calls: Vec<_> = shards::current()
+        .all()
+        .map(|shard| mesh::call(shard, act))
+        .collect();
+    let mut results = Vec::with_capacity(calls.len());
+    for call in calls {
+        results.push(call.await.map_err(|error| error.to_string())?);
+    }
+    Ok(results)
+}
