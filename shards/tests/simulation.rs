@@ -1,5 +1,7 @@
 //! The simulated world through the façade: what the broker's code sees of it, and what a crash does to it.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;

@@ -159,5 +159,5 @@ tests! {
     files: written_and_read(1), direct_and_linked(1), names(1), allocated(1), many_at_once(1), dropped_futures(1),
         locks(1), errors(1), nameless(1);
     sockets: echo(1), half_close(1), reset(1), slow_reader(1), many_connections(1), refused(1), closing(1),
-        handed_over(2);
+        handed_over(2), spread_evenly(3);
 }

@@ -265,7 +265,7 @@ where
 
 /// A shard that is ready to run, on its thread.
 struct Seat {
-    executor: glommio::LocalExecutor,
+    executor: driver::Executor,
     engine: Rc<Engine>,
     core: Rc<Core>,
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use shards::buffers::{Buffer, Purpose};
+use shards::connections::{Spread, hand_out};
 use shards::net::{Shutdown, TcpListener, TcpStream};
 use shards::{Bytes, Priority, ShardId, mesh, spawn, time};
 
@@ -272,4 +273,40 @@ pub async fn handed_over(me: ShardId, at: At) {
             .unwrap();
         assert_eq!(read_exact(&client, 4).await, number.to_le_bytes());
     }
+}
+
+pub async fn spread_evenly(me: ShardId, at: At) {
+    const EACH: usize = 5;
+    if me != ShardId(0) {
+        return;
+    }
+    let (listener, address) = listen(&at);
+    let spread = Spread::new();
+    let (accepting, counting) = (listener.clone(), spread.clone());
+    let handing = spawn(Priority::Clients, async move {
+        hand_out(&accepting, &counting, |stream, place| {
+            assert_eq!(place.shard(), shards::current().id());
+            go(async move {
+                serve(stream).await;
+                drop(place);
+            });
+        })
+        .await;
+    });
+    let count = EACH * usize::from(shards::current().count());
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let client = TcpStream::connect(address).await.unwrap();
+        client.write_all(vec![Bytes::from_static(b"here")]).await.unwrap();
+        assert_eq!(read_exact(&client, 4).await, b"here");
+        clients.push(client);
+    }
+    for shard in shards::current().all() {
+        assert_eq!(spread.open(shard), EACH, "shard {shard}");
+    }
+    drop(clients);
+    let left = spread.clone();
+    crate::until(move || left.total() == 0).await;
+    listener.close();
+    handing.await;
 }

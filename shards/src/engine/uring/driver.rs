@@ -11,6 +11,10 @@
     unsafe_code,
     reason = "the cell of a node that only its home thread touches; each use has its proof"
 )]
+#![allow(
+    clippy::disallowed_macros,
+    reason = "one shard per thread is what this engine is"
+)]
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::future::{Future, poll_fn};
@@ -324,6 +328,9 @@ pub(super) fn spawn(engine: &Rc<Engine>, priority: Priority, body: Body) {
         Err(error) => panic!("glommio lost its queue: {error}"),
     }
 }
+
+/// What the engine keeps of it, by the name that the rest may use.
+pub(super) type Executor = LocalExecutor;
 
 /// glommio's executor for the calling thread.
 pub(super) fn executor(name: &str) -> Result<LocalExecutor, String> {
