@@ -4,6 +4,11 @@
 //! What a newcomer would get wrong: nothing here runs in the broker, and an error in a description is an
 //! error of the build that names file and line.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a build script reads and writes files on an ordinary thread"
+)]
+
 mod enums;
 mod rust;
 mod schema;

@@ -2,6 +2,8 @@
 //!
 //! The files in `golden/` come from `golden/Golden.java`, which has the same records as this file.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
+
 use std::path::Path;
 
 use protocol::batch::{Batch, BatchMut, HeaderFields, TimestampType, batches};

@@ -7,6 +7,8 @@
 //! What a newcomer would get wrong: Kafka writes `0+` for a field inside a struct that itself exists from
 //! version 3; compared is in which versions a field is really there.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
+
 #[path = "../build/schema.rs"]
 #[allow(dead_code)] // the build script uses all of it, a test only what it compares
 mod schema;

@@ -4,6 +4,8 @@
 //! What a newcomer would get wrong: the bytes do not come from the generated code. `sample.rs` reads the same
 //! descriptions at run time and knows nothing of `wire.rs`, so that a mistake in one is a difference here.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
+
 #[path = "../../build/schema.rs"]
 #[allow(dead_code)] // the build script uses all of it, a test only what it compares
 mod schema;

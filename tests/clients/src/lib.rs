@@ -8,6 +8,12 @@
 //! below `target/clients`; a test that cannot find one fails, it never passes over it. The broker under test
 //! is Klamm, or Apache Kafka itself with `CLIENTS_TARGET=kafka`: a test that Apache Kafka fails is wrong.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "starts processes and waits for them, on ordinary threads"
+)]
+
 pub mod broker;
 
 pub mod client;

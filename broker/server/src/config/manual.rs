@@ -62,6 +62,7 @@ fn section<'a>(out: &mut String, title: &str, settings: impl Iterator<Item = &'a
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! All tests with real clients, in one program since each program links librdkafka anew.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
+
 mod crash;
 mod files;
 mod limits;
