@@ -722,11 +722,20 @@ impl Disk {
             let covered = device.tree.cover(inode)?;
             device.tree.body_mut(inode)?.settle(covered);
             device.tree.close(inode);
-            let parent = path
-                .trim_end_matches('/')
-                .rsplit_once('/')
-                .map_or("/", |(parent, _)| parent);
-            let covered = device.tree.cover_entries(parent)?;
+            let covered = device.tree.cover_entries(parent_of(path))?;
+            device.tree.settle_entries(&covered);
+            Ok(())
+        })
+    }
+
+    /// Makes a directory, durably.
+    ///
+    /// # Errors
+    /// As the system calls would give.
+    pub fn create_dir(&self, path: &str) -> io::Result<()> {
+        self.with(|device| {
+            device.tree.create_dir(path)?;
+            let covered = device.tree.cover_entries(parent_of(path))?;
             device.tree.settle_entries(&covered);
             Ok(())
         })
@@ -739,11 +748,7 @@ impl Disk {
     pub fn remove(&self, path: &str) -> io::Result<()> {
         self.with(|device| {
             device.tree.remove_file(path)?;
-            let parent = path
-                .trim_end_matches('/')
-                .rsplit_once('/')
-                .map_or("/", |(parent, _)| parent);
-            let covered = device.tree.cover_entries(parent)?;
+            let covered = device.tree.cover_entries(parent_of(path))?;
             device.tree.settle_entries(&covered);
             Ok(())
         })
@@ -777,6 +782,12 @@ impl Disk {
         );
         self.with(|device| device.tree = snapshot.0.clone());
     }
+}
+
+/// The directory that a path's last name is in.
+fn parent_of(path: &str) -> &str {
+    let parts = path.trim_end_matches('/').rsplit_once('/');
+    parts.map_or("/", |(parent, _)| parent)
 }
 
 impl std::fmt::Debug for Disk {
