@@ -16,6 +16,7 @@
 
 pub mod broker;
 
+pub mod capture;
 pub mod client;
 
 pub mod dump;
@@ -27,6 +28,7 @@ pub mod log_lines;
 pub mod paths;
 pub mod record;
 pub mod script;
+pub mod wire;
 
 pub use broker::{Broker, Settings, Target};
 pub use client::{Acks, Client, Codec, Consume, Failure, From, Produce, TopicSpec};

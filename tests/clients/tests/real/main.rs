@@ -8,3 +8,4 @@ mod limits;
 mod matrix;
 mod sent;
 mod topics;
+mod versions;
