@@ -151,7 +151,8 @@ macro_rules! tests {
 }
 
 tests! {
-    tasks: spawn_only_queues(1), a_thousand_tasks(1), cancelled_tasks_leak_nothing(1), timers(1), yields_are_fair(1),
+    tasks: spawn_only_queues(1), a_thousand_tasks(1), cancelled_tasks_leak_nothing(1), a_task_may_wake_itself_as_it_ends(1),
+        timers(1), yields_are_fair(1),
         gates(1), waiting(1), background_gets_its_share(1), state_lives_in_the_shard(2), random_and_clock(1);
     mesh: calls_keep_their_order(2), calls_to_oneself(1), full_queues_drop_nothing(2), many_pairs(4);
     memory: buffers_and_chunks(1), floors_hold(1), returned_from_another_shard(2), waiting_is_fifo(1),

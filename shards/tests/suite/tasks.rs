@@ -37,6 +37,31 @@ pub async fn a_thousand_tasks(_: ShardId, _: At) {
     assert_eq!(sum, 499_500);
 }
 
+/// The last wake of a task by itself goes nowhere; the shard must notice that nothing is left to run and wait for its
+/// timers, not for a task that has ended.
+pub async fn a_task_may_wake_itself_as_it_ends(_: ShardId, _: At) {
+    struct WakeOnDrop(Option<std::task::Waker>);
+    impl Drop for WakeOnDrop {
+        fn drop(&mut self) {
+            if let Some(waker) = self.0.take() {
+                waker.wake();
+            }
+        }
+    }
+    for _ in 0..10 {
+        let mut held = WakeOnDrop(None);
+        spawn(
+            Priority::Clients,
+            std::future::poll_fn(move |cx| {
+                held.0 = Some(cx.waker().clone());
+                std::task::Poll::Ready(())
+            }),
+        )
+        .detach();
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 pub async fn cancelled_tasks_leak_nothing(_: ShardId, _: At) {
     struct Held(Rc<Cell<usize>>);
     impl Drop for Held {

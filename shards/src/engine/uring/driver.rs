@@ -201,6 +201,9 @@ impl Future for Counted {
             // Dropped here and not by glommio later, so that it happens inside the turn and is counted.
             this.body = None;
             this.engine.scheduler.forget(&this.node);
+            // What the body held may have woken this very task; it will not run again, so it must not count as
+            // runnable when it is decided below whether the driver takes over.
+            this.unqueue();
         }
         this.engine.scheduler.after_poll();
         polled
