@@ -39,6 +39,8 @@ pub fn shard_file(shard: u16) -> String {
 pub struct Checkpoint {
     /// Number of the start of the dir in which it was written.
     pub run: u64,
+    /// Numbers the files of one shard and run; journals say which they rely on. 0 in the dir's file.
+    pub number: u64,
     /// Drawn anew for each; the clean sign of a close carries the token of its checkpoint (D22).
     pub token: Uuid,
     /// The partitions.
@@ -133,6 +135,7 @@ impl Checkpoint {
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct StoredCheckpoint {
     run: u64,
+    number: u64,
     token: [u8; 16],
     logs: Vec<StoredLog>,
     deleted: Vec<([u8; 16], i32)>,
@@ -185,6 +188,7 @@ impl From<&Checkpoint> for StoredCheckpoint {
     fn from(checkpoint: &Checkpoint) -> Self {
         Self {
             run: checkpoint.run,
+            number: checkpoint.number,
             token: checkpoint.token.0,
             logs: checkpoint
                 .logs
@@ -211,6 +215,7 @@ impl TryFrom<StoredCheckpoint> for Checkpoint {
         }
         Ok(Self {
             run: stored.run,
+            number: stored.number,
             token: Uuid(stored.token),
             logs,
             deleted: stored
@@ -401,6 +406,7 @@ mod tests {
         let id = partition_id([1; 16], 2);
         Checkpoint {
             run: 4,
+            number: 2,
             token: Uuid([8; 16]),
             logs: BTreeMap::from([(id, entry)]),
             deleted: vec![partition_id([2; 16], 0)],

@@ -33,6 +33,8 @@ pub struct Options {
     pub allocate_bytes: u32,
     /// Journal bytes written with zeros before the first commit; the rest follows in the background.
     pub journal_ready_bytes: u64,
+    /// Disk space kept for recovery, checkpoints and the close.
+    pub reserve_bytes: u64,
     /// Index entries of a partition that are kept in the checkpoint before they go to the index files.
     pub index_entries_kept: usize,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             idle: Duration::from_secs(5),
             allocate_bytes: 1 << 20,
             journal_ready_bytes: 4 << 20,
+            reserve_bytes: 4 << 20,
             index_entries_kept: 64,
         }
     }

@@ -21,6 +21,7 @@ use crate::kafka_files::{self, FILE_BYTES_MAX, META_PROPERTIES, MetaProperties};
 use crate::log::write_aside;
 use crate::outline::Outline;
 use crate::recovery::{self, Report};
+use crate::reserve;
 use crate::store::{Closed, write_checkpoint};
 
 /// How to open a log dir.
@@ -163,6 +164,7 @@ impl Dir {
         let (high_watermarks, log_starts) = text_checkpoints(&path, is_ours).await?;
         // From here on a crash is ours (D15).
         guard::open(&path).await?;
+        reserve::give_back(&path).await?;
         let report = match left {
             Left::Open => recovery::recover(&path, &mut checkpoint).await?,
             _ => Report::default(),
@@ -174,6 +176,7 @@ impl Dir {
         fs::sync_dir(&path).await.during("sync", &path)?;
         empty_journals(&path, config.shards).await?;
         recovery::remove_deleted(&path).await?;
+        reserve::take(&path, config.options.reserve_bytes).await?;
         let previous_broker_epoch = match &left {
             Left::Closed(sign) => sign.broker_epoch,
             _ => -1,
@@ -232,6 +235,7 @@ impl Dir {
     /// Of the disk: the dir is then as after a crash.
     pub async fn close(self, closed: Vec<Closed>, broker_epoch: i64) -> Result<(), StorageError> {
         let path = &self.shared.path;
+        reserve::give_back(path).await?;
         let mut logs = self.shared.logs.clone();
         for store in closed {
             logs.retain(|id, _| !store.deleted.contains(id));
@@ -241,6 +245,7 @@ impl Dir {
         let is_damaged = logs.values().any(|entry| entry.outline.damage.is_some());
         let checkpoint = Checkpoint {
             run: self.shared.run,
+            number: 0,
             token: Uuid(random::uuid_bytes()),
             logs,
             deleted: Vec::new(),
@@ -288,16 +293,45 @@ async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), Storag
             return Ok((nothing, false));
         }
     }
+    // A journal whose halves were used again relies on a checkpoint of its shard; without that one the dir's
+    // is too old to say where logs end, and the segments must be read.
+    let mut needed: BTreeMap<u16, u64> = BTreeMap::new();
+    for journal in recovery::journals(path).await? {
+        if let Some(half) = journal::replay::last_half(&journal).await?
+            && half.checkpoint > 0
+            && half.run == base.run
+        {
+            needed.insert(half.shard, half.checkpoint);
+        }
+    }
     for name in shard_checkpoints(path).await? {
         let Some(newer) = read_checkpoint(&path.join(&name)).await? else {
             continue;
         };
-        if newer.run == base.run {
-            for id in &newer.deleted {
-                base.logs.remove(id);
-            }
-            base.logs.extend(newer.logs);
+        let shard = name
+            .rsplit('-')
+            .next()
+            .and_then(|shard| shard.parse::<u16>().ok());
+        if newer.run != base.run {
+            continue;
         }
+        if let Some(shard) =
+            shard.filter(|shard| needed.get(shard).is_some_and(|&number| newer.number >= number))
+        {
+            needed.remove(&shard);
+        }
+        for id in &newer.deleted {
+            base.logs.remove(id);
+        }
+        base.logs.extend(newer.logs);
+    }
+    if !needed.is_empty() {
+        tracing::warn!(
+            "{} lacks a checkpoint: the segments are read instead",
+            path.display()
+        );
+        base.logs.clear();
+        return Ok((base, false));
     }
     Ok((base, true))
 }

@@ -61,6 +61,8 @@ pub(crate) struct Halves {
     zeroed: Cell<u64>,
     /// The half that is not in use protects nothing any more.
     is_other_free: Cell<bool>,
+    /// Number of the last checkpoint that is durable.
+    pub checkpoint: Cell<u64>,
     /// A generation that must be released: told to the store.
     pub to_release: Cell<Option<u64>>,
     /// One of the above has changed.
@@ -111,6 +113,7 @@ impl Journal {
                 run: core.run,
                 half_bytes,
                 is_fresh: true,
+                checkpoint: 0,
             },
             file,
             path,
@@ -187,6 +190,7 @@ impl Journal {
         self.half.first_sequence = self.sequence;
         self.half.previous_crc = self.previous_crc;
         self.half.is_fresh = is_fresh;
+        self.half.checkpoint = self.state.checkpoint.get();
         let mut block = Buffer::take(Purpose::Background, BLOCK).await;
         block.extend_from_slice(&self.half.encode());
         pad(&mut block);
@@ -245,6 +249,7 @@ pub(crate) async fn reset(path: &Path) -> Result<(), StorageError> {
     half.first_sequence = 0;
     half.previous_crc = 0;
     half.is_fresh = true;
+    half.checkpoint = 0;
     let options = OpenOptions {
         read: true,
         write: true,

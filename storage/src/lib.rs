@@ -17,6 +17,7 @@ mod log_config;
 pub mod outline;
 pub mod producers;
 mod recovery;
+mod reserve;
 mod rope;
 pub mod segment;
 mod store;

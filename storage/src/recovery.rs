@@ -93,10 +93,21 @@ pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<R
     if let Some(reason) = everything_is_suspect {
         // The bad commit may have named any partition; only those that go on after it without a hole are
         // surely whole, and which those are cannot be told from a commit that is not legible.
-        let known: BTreeSet<PartitionId> = checkpoint.logs.keys().chain(replayed.keys()).copied().collect();
+        let directories = find_directories(dir).await?;
+        let known: BTreeSet<PartitionId> = (checkpoint.logs.keys())
+            .chain(replayed.keys())
+            .chain(directories.keys())
+            .copied()
+            .collect();
         for id in known {
             rotten.entry(id).or_insert_with(|| reason.clone());
         }
+    }
+    // Also those of which nothing sound is left.
+    for id in rotten.keys() {
+        replayed
+            .entry(*id)
+            .or_insert_with(|| Replayed::new(checkpoint.logs.get(id)));
     }
     report.partitions = replayed.len();
     let mut directories = None;
@@ -283,7 +294,7 @@ async fn settle(path: &Path, mut entry: Entry, mut log: Replayed) -> Result<Entr
     }
     for (&base, run) in &log.runs {
         let is_sealed = log.outline.segment(base).is_some_and(|segment| segment.is_sealed);
-        if !is_sealed && (log.is_new || log.outline.segment(base).is_some()) {
+        if !is_sealed && (log.is_new || log.must_rescan || log.outline.segment(base).is_some()) {
             write_run(&path.join(segment_file_name(base, ".log")), run).await?;
         }
     }

@@ -291,12 +291,11 @@ impl Store {
     }
 
     /// Writes this shard's checkpoint. Nothing in it is uncommitted.
-    ///
-    /// # Errors
-    /// Of the disk.
-    pub async fn write_checkpoint(&self) -> Result<(), StorageError> {
+    async fn write_checkpoint(&self) -> Result<(), StorageError> {
+        let number = self.halves.checkpoint.get() + 1;
         let checkpoint = Checkpoint {
             run: self.core.run,
+            number,
             token: Uuid::ZERO,
             logs: self.entries(),
             deleted: self.deleted.borrow().iter().copied().collect(),
@@ -308,7 +307,9 @@ impl Store {
         .await?;
         fs::sync_dir(&self.core.path)
             .await
-            .during("sync", &self.core.path)
+            .during("sync", &self.core.path)?;
+        self.halves.checkpoint.set(number);
+        Ok(())
     }
 
     /// Gives memory back when a tail waits for it: first what only readers use, then that of the partitions

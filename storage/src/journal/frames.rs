@@ -43,6 +43,8 @@ pub struct HalfHeader {
     pub half_bytes: u64,
     /// Whether all that earlier generations protected is safe in the segment files: they are not replayed.
     pub is_fresh: bool,
+    /// Number of the shard's checkpoint that counts what halves used again had protected; 0 before the first.
+    pub checkpoint: u64,
 }
 
 impl HalfHeader {
@@ -80,6 +82,7 @@ impl HalfHeader {
         out[48..56].copy_from_slice(&self.run.to_le_bytes());
         out[56..64].copy_from_slice(&self.half_bytes.to_le_bytes());
         out[64] = u8::from(self.is_fresh);
+        out[68..76].copy_from_slice(&self.checkpoint.to_le_bytes());
         let crc = crc32c(&out[..76]);
         out[76..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -100,6 +103,7 @@ impl HalfHeader {
             run: u64::from_le_bytes(part(header, 48)),
             half_bytes: u64::from_le_bytes(part(header, 56)),
             is_fresh: header[64] != 0,
+            checkpoint: u64::from_le_bytes(part(header, 68)),
         })
     }
 }
@@ -191,6 +195,7 @@ mod tests {
             run: 17,
             half_bytes: 64 << 20,
             is_fresh: true,
+            checkpoint: 6,
         }
     }
 

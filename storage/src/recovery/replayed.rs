@@ -166,6 +166,10 @@ impl Replayed {
             if self.damage.is_some() {
                 break;
             }
+            if self.must_rescan {
+                kept.insert(base, run);
+                continue;
+            }
             match self.apply_run(base, &run, Some(base) == last) {
                 Ok(Some(length)) => run.bytes.truncate(length.saturating_sub(run.start) as usize),
                 Ok(None) => {}
@@ -202,13 +206,16 @@ impl Replayed {
         }
         if base > active {
             if base != self.outline.end || run.start != 0 {
-                return Err(format!("the log ends at offset {}", self.outline.end));
+                // The checkpoint is older than what the journal relies on: the files know.
+                self.must_rescan = true;
+                return Ok(None);
             }
             self.outline.roll(time::wall_ms());
         }
         let from = self.outline.active().length;
         if from < run.start {
-            return Err(format!("bytes {from} to {} are missing", run.start));
+            self.must_rescan = true;
+            return Ok(None);
         }
         if from > run.end() {
             return Err(format!(

@@ -63,6 +63,7 @@ pub fn options() -> Options {
         idle: Duration::from_millis(300),
         allocate_bytes: 64 << 10,
         journal_ready_bytes: 64 << 10,
+        reserve_bytes: 256 << 10,
         index_entries_kept: 4,
     }
 }
