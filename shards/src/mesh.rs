@@ -6,14 +6,20 @@
 //! makes more. Replies travel in a queue of their own that takes every reply there can be, so full queues in
 //! both directions cannot block each other.
 
-use std::cell::{Cell, RefCell};
+#![allow(
+    unsafe_code,
+    reason = "answers cross shards without a lock; each use has its proof"
+)]
+
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
@@ -58,14 +64,12 @@ where
     if to == core.id {
         return Call {
             answer: Answer::Here(task::spawn(Priority::Clients, f())),
+            here: PhantomData,
         };
     }
     let slot = Arc::new(Slot {
-        state: Mutex::new(SlotState {
-            value: None,
-            answered: false,
-            waker: None,
-        }),
+        value: UnsafeCell::new(None),
+        asker: UnsafeCell::default(),
     });
     let from = core.id;
     let answer = slot.clone();
@@ -83,6 +87,7 @@ where
     );
     Call {
         answer: Answer::There(slot),
+        here: PhantomData,
     }
 }
 
@@ -114,6 +119,8 @@ pub async fn ready(to: ShardId) {
 #[must_use = "the call is queued already; await the answer or drop it knowingly"]
 pub struct Call<R> {
     answer: Answer<R>,
+    /// Stays on the shard that asked.
+    here: PhantomData<Rc<()>>,
 }
 
 enum Answer<R> {
@@ -138,50 +145,60 @@ impl<R> fmt::Debug for Call<R> {
     }
 }
 
-/// Where one answer travels. The lock is never contended: the answering shard is done with it before the
-/// reply is queued, and from then on only the asking shard touches it.
+/// Where one answer travels, without a lock: the two halves are touched by one shard at a time.
 struct Slot<R> {
-    state: Mutex<SlotState<R>>,
+    /// Written by the answering shard before it queues the reply, taken by the asking shard after it drained it.
+    value: UnsafeCell<Option<R>>,
+    /// Touched on the asking shard only.
+    asker: UnsafeCell<Asker>,
 }
 
-struct SlotState<R> {
-    value: Option<R>,
+#[derive(Default)]
+struct Asker {
     answered: bool,
     waker: Option<Waker>,
 }
 
-impl<R> Slot<R> {
-    fn with<T>(&self, f: impl FnOnce(&mut SlotState<R>) -> T) -> T {
-        f(&mut self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-    }
+// SAFETY: `asker` is only touched in `poll` (by the `Call`, which is not Send, so on the shard that asked) and in
+// `deliver` (which that shard's drain calls). `value` is written once, in `put`, before the slot is pushed to the
+// reply queue, and read only after `answered` was set by the drain that popped it; the queue orders the two. The value
+// crosses threads, hence `R: Send`; a waker may be dropped anywhere.
+unsafe impl<R: Send> Sync for Slot<R> {}
 
+impl<R> Slot<R> {
+    /// Once, on the answering shard, before the reply is queued.
     fn put(&self, value: R) {
-        self.with(|state| state.value = Some(value));
+        // SAFETY: nobody reads `value` before the reply is delivered (see the proof of Sync).
+        unsafe { *self.value.get() = Some(value) };
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<R, Stopped>> {
-        self.with(|state| {
-            if state.answered {
-                return Poll::Ready(state.value.take().ok_or(Stopped));
-            }
-            keep_waker(&mut state.waker, cx);
-            Poll::Pending
-        })
+        // SAFETY: on the asking shard, and no other reference to the cell lives (`deliver` does not call back).
+        let asker = unsafe { &mut *self.asker.get() };
+        if !asker.answered {
+            keep_waker(&mut asker.waker, cx);
+            return Poll::Pending;
+        }
+        // SAFETY: delivered, so the answering shard is done with it.
+        let value = unsafe { (*self.value.get()).take() };
+        Poll::Ready(value.ok_or(Stopped))
     }
 }
 
 /// A reply on its way: delivered on the asking shard.
 pub(crate) trait Reply: Send + Sync {
-    /// Wakes whoever waits for it.
+    /// Wakes whoever waits for it. Only the asking shard calls it, when it takes the reply from its queue.
     fn deliver(&self);
 }
 
 impl<R: Send> Reply for Slot<R> {
     fn deliver(&self) {
-        let waker = self.with(|state| {
-            state.answered = true;
-            state.waker.take()
-        });
+        // SAFETY: on the asking shard, outside of any poll; the reference ends before the waker is called.
+        let waker = unsafe {
+            let asker = &mut *self.asker.get();
+            asker.answered = true;
+            asker.waker.take()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -42,7 +42,12 @@ unsafe impl Sync for Region {}
 /// The free spans of a region, by order of size; used on the owning shard only.
 pub(crate) struct Free {
     orders: [BTreeSet<usize>; ORDERS],
+    /// Given back lately and not yet put together again, so that a request after a request of one size halves nothing.
+    recent: [Vec<usize>; ORDERS],
 }
+
+/// Spans of one size that are kept whole.
+const RECENT_MAX: usize = 16;
 
 /// The size that a request for `capacity` bytes gets: 4 KiB times a power of two up to 2 MiB, whole 2 MiB above.
 pub(crate) fn round_up(capacity: usize) -> usize {
@@ -87,6 +92,7 @@ impl Region {
     pub fn free(&self) -> Free {
         let mut free = Free {
             orders: Default::default(),
+            recent: Default::default(),
         };
         free.orders[ORDERS - 1].extend((0..self.size / PAGE).map(|page| page * PAGE));
         free
@@ -181,6 +187,33 @@ impl Drop for Region {
 
 impl Free {
     fn take(&mut self, order: usize) -> Option<usize> {
+        if let Some(offset) = self.recent[order].pop() {
+            return Some(offset);
+        }
+        self.split(order).or_else(|| {
+            self.join();
+            self.split(order)
+        })
+    }
+
+    fn give_back(&mut self, offset: usize, order: usize) {
+        if self.recent[order].len() < RECENT_MAX {
+            self.recent[order].push(offset);
+        } else {
+            self.merge(offset, order);
+        }
+    }
+
+    /// Puts the recent spans together as far as they fit.
+    fn join(&mut self) {
+        for order in 0..ORDERS {
+            for offset in std::mem::take(&mut self.recent[order]) {
+                self.merge(offset, order);
+            }
+        }
+    }
+
+    fn split(&mut self, order: usize) -> Option<usize> {
         let from = (order..ORDERS).find(|order| !self.orders[*order].is_empty())?;
         let offset = self.orders[from].pop_first()?;
         for smaller in (order..from).rev() {
@@ -189,7 +222,7 @@ impl Free {
         Some(offset)
     }
 
-    fn give_back(&mut self, mut offset: usize, mut order: usize) {
+    fn merge(&mut self, mut offset: usize, mut order: usize) {
         while order + 1 < ORDERS && self.orders[order].remove(&(offset ^ (BLOCK << order))) {
             offset &= !(BLOCK << order);
             order += 1;
@@ -293,6 +326,7 @@ mod tests {
         for span in spans {
             region.give_back(&mut free, span);
         }
+        free.join();
         assert_eq!(free.orders[ORDERS - 1].len(), 3);
     }
 
