@@ -19,7 +19,7 @@ use metadata::{Controller, Decision, Loader};
 use protocol::batch::{Batch, HeaderFields};
 use protocol::error_code::ErrorCode;
 use protocol::records::BatchBuilder;
-use protocol::types::{LeaderEpoch, Offset};
+use protocol::types::Offset;
 use shards::mesh::{self, Call};
 use shards::sync::{Notify, Signal};
 use shards::time::wall_ms;
@@ -28,6 +28,7 @@ use storage::Log;
 
 use crate::images::{self, View};
 use crate::partition::waiters::Waiters;
+use crate::quorum_driver::QuorumDriver;
 
 /// The controller's shard.
 const HOME: ShardId = ShardId(0);
@@ -37,7 +38,7 @@ pub struct ControllerDriver {
     controller: RefCell<Controller>,
     loader: RefCell<Loader>,
     log: Rc<Log>,
-    epoch: LeaderEpoch,
+    quorum: QuorumDriver,
     /// Batches that were appended and not published, oldest first, each with the offset behind it.
     appended: RefCell<VecDeque<(Offset, Bytes)>>,
     work: Notify,
@@ -65,13 +66,18 @@ where
 
 impl ControllerDriver {
     /// Drives `controller`, which begins at the end of `log`; `loader` and every shard's view have all before it.
-    pub fn new(controller: Controller, loader: Loader, log: Rc<Log>, epoch: LeaderEpoch) -> ControllerDriver {
-        let published = log.durable_end();
+    pub fn new(
+        controller: Controller,
+        loader: Loader,
+        log: Rc<Log>,
+        quorum: QuorumDriver,
+    ) -> ControllerDriver {
+        let published = quorum.committed();
         ControllerDriver {
             controller: RefCell::new(controller),
             loader: RefCell::new(loader),
             log,
-            epoch,
+            quorum,
             appended: RefCell::new(VecDeque::new()),
             work: Notify::new(),
             published: Cell::new(published),
@@ -116,7 +122,7 @@ impl ControllerDriver {
         let batch = self.batch(&decision).and_then(|batch| {
             let appended = self
                 .log
-                .append(batch.clone(), self.epoch, wall_ms())
+                .append(batch.clone(), self.quorum.epoch(), wall_ms())
                 .map_err(|error| format!("{error:?}"))?;
             assert_eq!(
                 appended.base_offset, decision.base_offset,
@@ -141,7 +147,7 @@ impl ControllerDriver {
     fn batch(&self, decision: &Decision<impl Sized>) -> Result<Bytes, String> {
         let mut batch = BatchBuilder::new(HeaderFields {
             base_offset: decision.base_offset,
-            leader_epoch: self.epoch,
+            leader_epoch: self.quorum.epoch(),
             ..HeaderFields::default()
         });
         let now = wall_ms();
@@ -161,14 +167,17 @@ impl ControllerDriver {
             let Some(next) = next else {
                 match select2(self.work.notified(), self.stopping.wait()).await {
                     Either::First(()) => continue,
-                    Either::Second(()) => return,
+                    Either::Second(()) => {
+                        self.quorum.resign();
+                        return;
+                    }
                 }
             };
             if let Err(error) = self.log.durable(next).await {
                 self.fail(&error.to_string());
                 return;
             }
-            match self.apply(self.log.durable_end()) {
+            match self.apply(self.quorum.committed()) {
                 Ok(view) => images::publish(view).await,
                 Err(error) => {
                     self.fail(&error.to_string());

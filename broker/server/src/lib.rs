@@ -15,7 +15,6 @@ pub mod errors;
 pub mod format;
 pub mod handlers;
 pub mod images;
-pub mod listeners;
 pub mod partition;
 pub mod pipeline;
 pub mod placement;
@@ -30,20 +29,27 @@ mod stop;
 pub mod topic_commands;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use shards::side::{self, Signals};
 use shards::{Either, ShardId, select2};
 
 use config::Config;
 
+/// What shard 0 tells, once, to the plain thread that started the shards.
+#[allow(
+    clippy::disallowed_types,
+    reason = "not static: it belongs to one node and goes with it"
+)]
+type Told<T> = Arc<std::sync::OnceLock<T>>;
+
 /// One node, as a process (or the simulator) starts it: run [`Broker::run`] on every shard, then ask how it ended.
 /// Clones are the same node.
 #[derive(Clone)]
 pub struct Broker {
     setup: Arc<Setup>,
-    started: Arc<OnceLock<Vec<SocketAddr>>>,
-    ended: Arc<OnceLock<Ended>>,
+    started: Told<Vec<SocketAddr>>,
+    ended: Told<Ended>,
 }
 
 /// What a node is started with.

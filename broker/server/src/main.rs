@@ -3,15 +3,23 @@
 //! What a newcomer would get wrong: everything that the library may not look at by itself (environment, files of
 //! settings, CPUs, names of hosts) is looked at here, before the first shard runs.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the plain thread that starts the shards looks at the host; no shard runs yet"
+)]
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::config::{self, Config, Host, Listener, Sources};
 use broker::{Broker, Ended, Setup};
 use clap::{Args, Parser, Subcommand};
+use shards::log::{Flush, Levels, Log};
 use shards::{checks, cpus};
+use tracing::level_filters::LevelFilter;
 
 /// A drop-in replacement for an Apache Kafka broker.
 #[derive(Parser)]
@@ -63,7 +71,7 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     let plan = plan(&config)?;
     let addresses = addresses(&config)?;
     check(&config, plan.len())?;
-    start_log();
+    let flush = start_log(&config)?;
     if let Some(warning) = &config.warning {
         tracing::warn!("{warning}");
     }
@@ -81,7 +89,9 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
         touch_memory: true,
     };
     let node = broker.clone();
-    shards::run(shards, move |shard| node.clone().run(shard)).map_err(|error| error.to_string())?;
+    let ran = shards::run(shards, move |shard| node.clone().run(shard));
+    flush.wait(Duration::from_secs(1));
+    ran.map_err(|error| error.to_string())?;
     match broker.ended() {
         Some(Ended::Stopped) => Ok(()),
         Some(Ended::Interrupted) => {
@@ -159,11 +169,13 @@ fn address(listener: &Listener) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("listener {listener} has no address"))
 }
 
-fn start_log() {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+/// Everything worth a person's attention goes to the standard output, as with Apache Kafka.
+fn start_log(config: &Config) -> Result<Flush, String> {
+    let node = config.settings.node_id.to_string();
+    let (log, flush) = Log::to(std::io::stdout(), node, Levels::all(LevelFilter::INFO))
+        .map_err(|error| format!("the log has no thread: {error}"))?;
+    tracing::subscriber::set_global_default(log).map_err(|error| error.to_string())?;
+    Ok(flush)
 }
 
 /// What the host must allow. The data directory is made here, since one of the checks writes to it.

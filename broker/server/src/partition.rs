@@ -17,6 +17,7 @@ use std::rc::Rc;
 use protocol::error_code::ErrorCode;
 use protocol::types::{LeaderEpoch, Offset};
 use protocol::validation::ProduceRules;
+use replica::{Epoch, Leader};
 use shards::sync::oneshot;
 use storage::{Log, PartitionId};
 
@@ -30,9 +31,8 @@ pub struct Partition {
     /// The topic's name.
     pub topic: String,
     log: Rc<Log>,
-    leader_epoch: Cell<LeaderEpoch>,
+    leader: RefCell<Leader>,
     rules: RefCell<ProduceRules>,
-    high_watermark: Cell<Offset>,
     waiters: Waiters,
     /// What was staged and is not committed: the offset behind each batch, and its bytes.
     staged: RefCell<VecDeque<(Offset, i64)>>,
@@ -42,7 +42,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The leader of `log`. All that is durable in it is committed: the only replica is in sync with itself.
+    /// The leader of `log`, from what is durable in it on.
     pub fn new(
         id: PartitionId,
         topic: String,
@@ -50,14 +50,13 @@ impl Partition {
         leader_epoch: LeaderEpoch,
         rules: ProduceRules,
     ) -> Rc<Partition> {
-        let high_watermark = log.durable_end();
+        let leader = Leader::new(leader_epoch, log.log_start_offset(), log.durable_end());
         Rc::new(Partition {
             id,
             topic,
             log,
-            leader_epoch: Cell::new(leader_epoch),
+            leader: RefCell::new(leader),
             rules: RefCell::new(rules),
-            high_watermark: Cell::new(high_watermark),
             waiters: Waiters::default(),
             staged: RefCell::new(VecDeque::new()),
             is_followed: Cell::new(false),
@@ -67,12 +66,12 @@ impl Partition {
 
     /// The offset behind the last record that consumers may see.
     pub fn high_watermark(&self) -> Offset {
-        self.high_watermark.get()
+        self.leader.borrow().high_watermark()
     }
 
     /// The epoch it leads in.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.leader_epoch.get()
+        self.leader.borrow().epoch()
     }
 
     /// Its log.
@@ -90,11 +89,10 @@ impl Partition {
     /// # Errors
     /// FENCED_LEADER_EPOCH when the client's is older, UNKNOWN_LEADER_EPOCH when it is newer.
     pub fn check_epoch(&self, current: LeaderEpoch) -> Result<(), ErrorCode> {
-        match current {
-            LeaderEpoch(-1) => Ok(()),
-            current if current < self.leader_epoch.get() => Err(ErrorCode::FencedLeaderEpoch),
-            current if current > self.leader_epoch.get() => Err(ErrorCode::UnknownLeaderEpoch),
-            _ => Ok(()),
+        match self.leader.borrow().check_epoch(current) {
+            Epoch::Current => Ok(()),
+            Epoch::Fenced => Err(ErrorCode::FencedLeaderEpoch),
+            Epoch::Unknown => Err(ErrorCode::UnknownLeaderEpoch),
         }
     }
 
@@ -147,10 +145,10 @@ impl Partition {
                 staged.pop_front();
             }
         }
-        if durable_end > self.high_watermark.get() {
-            self.high_watermark.set(durable_end);
-            self.log.set_high_watermark(durable_end);
-            self.waiters.moved(durable_end, bytes);
+        let moved = self.leader.borrow_mut().on_durable(durable_end);
+        if let Some(high_watermark) = moved {
+            self.log.set_high_watermark(high_watermark);
+            self.waiters.moved(high_watermark, bytes);
         }
     }
 

@@ -1,16 +1,16 @@
-//! Leads the metadata quorum, which has one voter: this node.
+//! Drives the metadata quorum: does what its state machine asks for, in order, and tells it what is durable.
 //!
-//! What a newcomer would get wrong: also a quorum of one has epochs. Each start is an election that the only voter
-//! wins: the new epoch is made durable in `quorum-state` first, then a LeaderChange record opens it in the log, as
-//! Apache Kafka does; what comes before it is committed with it.
+//! It lives on shard 0, with the metadata log. What a newcomer would get wrong: also a quorum of one has elections. Each
+//! start is one: the vote is durable in `quorum-state` before the record that opens the epoch is appended, and nothing
+//! that the log held before is committed until that record is.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
 use protocol::control::{self, Place};
-use protocol::messages::LeaderChangeMessage;
-use protocol::messages::leader_change_message::Voter;
-use protocol::types::{BrokerId, LeaderEpoch};
+use protocol::types::{BrokerId, LeaderEpoch, Offset};
+use quorum::{ElectionState, Input, Output, Quorum, Role, Voters};
 use shards::fs;
 use shards::time::wall_ms;
 use storage::Log;
@@ -21,43 +21,94 @@ use crate::format;
 /// The file in the metadata partition's directory that remembers epochs and votes.
 const QUORUM_STATE: &str = "quorum-state";
 
-/// Begins the next epoch as leader: durable in `quorum-state` and in the log when it resolves.
-///
-/// # Errors
-/// One line: the file is damaged, or the disk fails.
-pub async fn lead(log: &Rc<Log>, this: BrokerId) -> Result<LeaderEpoch, String> {
-    let known = read_epoch(log.path()).await?.max(log.latest_epoch());
-    let epoch = LeaderEpoch(known.map_or(1, |epoch| epoch.0 + 1));
-    format::write(log.path(), QUORUM_STATE, state(epoch, this)).await?;
-    log.assign_epoch(epoch);
-    let now = wall_ms();
-    let place = Place {
-        base_offset: log.log_end_offset(),
-        leader_epoch: epoch,
-        timestamp: now,
-    };
-    let voter = Voter {
-        voter_id: this.0,
-        ..Voter::default()
-    };
-    let message = LeaderChangeMessage {
-        version: 0,
-        leader_id: this.0,
-        voters: vec![voter.clone()],
-        granting_voters: vec![voter],
-    };
-    let batch = control::leader_change(place, &message);
-    let appended = log
-        .append(batch.into(), epoch, now)
-        .map_err(|error| format!("the metadata log: {error:?}"))?;
-    let end = protocol::types::Offset(appended.last_offset.0 + 1);
-    log.durable(end)
-        .await
-        .map_err(|error| format!("the metadata log: {error}"))?;
-    Ok(epoch)
+/// The quorum's one voter, as its leader.
+pub struct QuorumDriver {
+    quorum: RefCell<Quorum>,
+    log: Rc<Log>,
 }
 
-async fn read_epoch(dir: &Path) -> Result<Option<LeaderEpoch>, String> {
+impl QuorumDriver {
+    /// Is elected by itself and opens the next epoch; everything in the log is committed when it resolves.
+    ///
+    /// # Errors
+    /// One line: the node may not vote, a file is damaged, or the disk fails.
+    pub async fn lead(log: &Rc<Log>, this: BrokerId) -> Result<QuorumDriver, String> {
+        let stored = read_state(log.path()).await?;
+        let log_epoch = log.latest_epoch().unwrap_or(LeaderEpoch(-1));
+        let quorum = Quorum::new(this, Voters::new([this]), stored, log_epoch)
+            .map_err(|refused| refused.to_string())?;
+        let driver = QuorumDriver {
+            quorum: RefCell::new(quorum),
+            log: log.clone(),
+        };
+        let log_end = log.log_end_offset();
+        let outputs = driver.quorum.borrow_mut().on_input(Input::Start { log_end });
+        for output in outputs {
+            driver.perform(output).await?;
+        }
+        log.durable(log.log_end_offset())
+            .await
+            .map_err(|error| format!("the metadata log: {error}"))?;
+        assert!(
+            driver.committed() == log.durable_end(),
+            "one voter commits what it has durably"
+        );
+        Ok(driver)
+    }
+
+    /// The epoch it leads in.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.quorum.borrow().epoch()
+    }
+
+    /// The end of what is committed, after what has become durable by now.
+    pub fn committed(&self) -> Offset {
+        let mut quorum = self.quorum.borrow_mut();
+        if let Role::Leader { .. } = quorum.role() {
+            // What follows from it is the high watermark alone, which is read below.
+            quorum.on_input(Input::Durable(self.log.durable_end()));
+        }
+        quorum.high_watermark().unwrap_or(Offset(0))
+    }
+
+    /// Leads no more.
+    pub fn resign(&self) {
+        self.quorum.borrow_mut().on_input(Input::Resign);
+    }
+
+    async fn perform(&self, output: Output) -> Result<(), String> {
+        match output {
+            Output::Persist(state) => {
+                format::write(self.log.path(), QUORUM_STATE, state.encode().into_bytes()).await
+            }
+            Output::Append {
+                offset,
+                epoch,
+                message,
+            } => {
+                self.log.assign_epoch(epoch);
+                let now = wall_ms();
+                let place = Place {
+                    base_offset: offset,
+                    leader_epoch: epoch,
+                    timestamp: now,
+                };
+                let batch = control::leader_change(place, &message);
+                let appended = self.log.append(batch.into(), epoch, now);
+                let appended = appended.map_err(|error| format!("the metadata log: {error:?}"))?;
+                assert_eq!(
+                    appended.base_offset, offset,
+                    "the quorum alone appends before it leads"
+                );
+                Ok(())
+            }
+            // Looked at by those who ask, in `committed`; nobody waits for this node's votes.
+            Output::HighWatermark(_) | Output::Resigned => Ok(()),
+        }
+    }
+}
+
+async fn read_state(dir: &Path) -> Result<Option<ElectionState>, String> {
     let path = dir.join(QUORUM_STATE);
     let failed = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
     if !fs::exists(&path).await.map_err(|error| failed(&error))? {
@@ -66,23 +117,8 @@ async fn read_epoch(dir: &Path) -> Result<Option<LeaderEpoch>, String> {
     let bytes = fs::read(&path, FILE_BYTES_MAX)
         .await
         .map_err(|error| failed(&error))?;
-    let state: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
-    let epoch = state.get("leaderEpoch").and_then(serde_json::Value::as_i64);
-    let epoch = epoch
-        .and_then(|epoch| i32::try_from(epoch).ok())
-        .ok_or_else(|| failed(&"it has no leaderEpoch"))?;
-    Ok(Some(LeaderEpoch(epoch)))
-}
-
-/// The file as Kafka writes it for a quorum whose voters stand in the settings (`QuorumStateData` 0).
-fn state(epoch: LeaderEpoch, this: BrokerId) -> Vec<u8> {
-    let text = format!(
-        concat!(
-            r#"{{"clusterId":"","leaderId":{id},"leaderEpoch":{epoch},"votedId":{id},"appliedOffset":0,"#,
-            r#""currentVoters":[{{"voterId":{id}}}],"data_version":0}}"#
-        ),
-        id = this,
-        epoch = epoch,
-    );
-    text.into_bytes()
+    let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
+    ElectionState::decode(&text)
+        .map(Some)
+        .map_err(|error| failed(&error))
 }

@@ -1,16 +1,15 @@
 //! What one shard of the node has: its partitions, its connections, its look at the metadata.
 //!
 //! Every task of the shard finds it through [`Node::current`]. What a newcomer would get wrong: nothing in here is
-//! shared between shards but what is immutable (settings, [`View`]) and the counts of open connections; a
-//! partition of another shard is reached by a message to its owner only.
+//! shared between shards but what is immutable (settings, [`View`]); a partition of another shard is reached by a message to its owner only.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shards::net::{Accepted, TcpStream};
+use shards::connections::Place;
+use shards::net::TcpStream;
 use shards::sync::Signal;
 use shards::time::{Duration, now, sleep};
 use shards::{Either, Gate, Priority, ShardId, mesh, select2};
@@ -28,14 +27,12 @@ use crate::producer_ids::ProducerIds;
 const SWEEP: Duration = Duration::from_secs(1);
 const SWEEP_LEAST: Duration = Duration::from_millis(10);
 
-/// What all shards of one node share: immutable, but for the counts.
+/// What all shards of one node share; immutable.
 pub struct Shared {
     /// Settings as given.
     pub config: Arc<Config>,
     /// From `meta.properties`.
     pub cluster_id: String,
-    /// Connections open on each shard, by its number.
-    pub open: Vec<AtomicUsize>,
 }
 
 /// The state of one shard.
@@ -122,20 +119,11 @@ impl Node {
         Some(partition)
     }
 
-    /// Serves a client that was accepted through the listener of that number, until the client leaves or the node
-    /// stops.
-    pub fn serve(self: &Rc<Self>, accepted: Accepted, listener: usize) {
-        let peer = accepted.peer_addr();
-        let stream = match TcpStream::from_accepted(accepted) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::info!(client = %peer, "connection not taken over: {error}");
-                self.count_closed();
-                return;
-            }
-        };
+    /// Serves a client that came through the listener of that number, until it leaves or the node stops. `place` is
+    /// its place among the connections of all shards.
+    pub fn serve(self: &Rc<Self>, stream: TcpStream, place: Place, listener: usize) {
         let id = self.next_connection.replace(self.next_connection.get() + 1);
-        let connection = Rc::new(Connection::new(id, peer, listener, stream));
+        let connection = Rc::new(Connection::new(id, stream.peer_addr(), listener, stream));
         self.connections.borrow_mut().insert(id, connection.clone());
         let node = self.clone();
         let serving = async move {
@@ -144,27 +132,19 @@ impl Node {
                 node: node.clone(),
                 connection: connection.clone(),
             });
-            connection
-                .serve(
-                    limit,
-                    |frame| dispatch::start(&context, frame),
-                    async || every_mesh_ready().await,
-                    async || node.stopping.wait().await,
-                )
+            let start = |frame| dispatch::start(&context, frame);
+            let ended = connection
+                .serve(limit, start, every_mesh_ready, async || {
+                    node.stopping.wait().await
+                })
                 .await;
+            tracing::trace!(client = %connection.peer, "no longer served: {ended}");
             node.connections.borrow_mut().remove(&id);
-            node.count_closed();
+            drop(place);
         };
         // A closed gate drops the task, and with it the socket: the node stops.
         if self.serving.spawn(Priority::Clients, serving).is_err() {
             self.connections.borrow_mut().remove(&id);
-            self.count_closed();
-        }
-    }
-
-    fn count_closed(&self) {
-        if let Some(open) = self.shared.open.get(usize::from(self.shard.0)) {
-            open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

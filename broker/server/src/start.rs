@@ -7,14 +7,14 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use metadata::controller::brokers::Registration;
 use metadata::controller::features;
 use metadata::image::brokers::{ControllerNode, Endpoint};
 use metadata::{Controller, Loader, snapshot};
 use protocol::batch::batches;
-use protocol::types::{Partition, TopicId, Uuid};
+use protocol::types::{Offset, Partition, TopicId, Uuid};
+use shards::connections::{Spread, hand_out};
 use shards::net::TcpListener;
 use shards::sync::Signal;
 use shards::{Gate, Priority, ShardId, fs, mesh, random};
@@ -23,8 +23,9 @@ use storage::{Dir, DirConfig, DirShare, Log, LogConfig, Options, PartitionId, Re
 use crate::config::{Listener, Settings};
 use crate::controller_driver::ControllerDriver;
 use crate::images::{self, View};
+use crate::quorum_driver::QuorumDriver;
 use crate::shard::{Node, Shared};
-use crate::{Setup, format, listeners, quorum_driver};
+use crate::{Setup, format};
 
 /// The topic of the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -45,8 +46,8 @@ pub(crate) struct Running {
     pub publishing: Gate,
     /// The tasks that accept clients.
     pub accepting: Gate,
-    /// Ends them.
-    pub stop_accepting: Rc<Signal>,
+    /// The listeners; closing them ends those tasks.
+    pub sockets: Vec<Rc<TcpListener>>,
     /// Set when a store has failed: the node cannot go on.
     pub failed: Rc<Signal>,
     addresses: Vec<SocketAddr>,
@@ -66,41 +67,43 @@ impl Running {
 pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let started = shards::time::now();
     let settings = &setup.config.settings;
-    let sockets = bind(&setup.addresses)?;
+    let sockets: Vec<Rc<TcpListener>> = bind(&setup.addresses)?;
     let addresses = sockets
         .iter()
-        .map(TcpListener::local_addr)
+        .map(|socket| socket.local_addr())
         .collect::<Result<Vec<_>, _>>();
     let addresses = addresses.map_err(|error| format!("a listener has no address: {error}"))?;
     let dir = open_dir(settings).await?;
     let shared = Arc::new(Shared {
         config: setup.config.clone(),
         cluster_id: dir.meta().cluster_id.clone(),
-        open: shards::current().all().map(|_| AtomicUsize::new(0)).collect(),
     });
     let failed = Rc::new(Signal::new());
     open_shards(&shared, &dir).await?;
     let node = Node::current();
     let log = open_metadata_log(&node).await?;
-    let mut loader = load(&log).await?;
-    let epoch = quorum_driver::lead(&log, settings.node_id).await?;
-    load_rest(&log, &mut loader).await?;
+    let quorum = QuorumDriver::lead(&log, settings.node_id).await?;
+    let loader = load(&log, quorum.committed()).await?;
     let view = View::empty(settings.node_id, shards::current().count());
     images::publish(Arc::new(view.next(loader.image().clone(), loader.next_offset()))).await;
     let controller = Controller::new(&loader, log.log_end_offset());
-    let controller = Rc::new(ControllerDriver::new(controller, loader, log, epoch));
+    let controller = Rc::new(ControllerDriver::new(controller, loader, log, quorum));
     shards::current().set_state(controller.clone());
     let publishing = Gate::new();
     spawn(&publishing, controller.clone().publish());
     let directory_id = dir.meta().directory_id.unwrap_or_default();
     let broker_epoch = register(&controller, settings, directory_id, &addresses).await?;
     watch_stores(&failed).await;
-    let (accepting, stop_accepting) = (Gate::new(), Rc::new(Signal::new()));
-    for (number, socket) in sockets.into_iter().enumerate() {
-        spawn(
-            &accepting,
-            listeners::accept(node.clone(), socket, number, stop_accepting.clone()),
-        );
+    let (accepting, spread) = (Gate::new(), Spread::new());
+    for (number, socket) in sockets.iter().enumerate() {
+        let (socket, spread) = (socket.clone(), spread.clone());
+        let accept = async move {
+            hand_out(&socket, &spread, move |stream, place| {
+                Node::current().serve(stream, place, number)
+            })
+            .await;
+        };
+        spawn(&accepting, accept);
     }
     say(setup, &dir, &shared, &addresses, started.elapsed());
     Ok(Running {
@@ -110,7 +113,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         controller,
         publishing,
         accepting,
-        stop_accepting,
+        sockets,
         failed,
         addresses,
     })
@@ -121,11 +124,12 @@ fn spawn(gate: &Gate, task: impl Future<Output = ()> + 'static) {
     gate.spawn(Priority::Clients, task).ok();
 }
 
-fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
-    addresses
-        .iter()
-        .map(|address| listeners::bind(*address))
-        .collect()
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<Rc<TcpListener>>, String> {
+    let bind = |address: &SocketAddr| match TcpListener::bind(*address) {
+        Ok(socket) => Ok(Rc::new(socket)),
+        Err(error) => Err(format!("cannot listen on {address}: {error}")),
+    };
+    addresses.iter().map(bind).collect()
 }
 
 async fn open_dir(settings: &Settings) -> Result<Dir, String> {
@@ -186,10 +190,10 @@ async fn open_metadata_log(node: &Node) -> Result<Rc<Log>, String> {
     log.map_err(|error| format!("the metadata log: {error}"))
 }
 
-/// Everything that the metadata log says, from its newest snapshot on.
-async fn load(log: &Rc<Log>) -> Result<Loader, String> {
+/// Everything that the metadata log says up to `committed`, from its newest snapshot on.
+async fn load(log: &Rc<Log>, committed: Offset) -> Result<Loader, String> {
     let mut loader = load_snapshot(log).await?;
-    load_rest(log, &mut loader).await?;
+    load_rest(log, &mut loader, committed).await?;
     Ok(loader)
 }
 
@@ -215,15 +219,15 @@ async fn load_snapshot(log: &Log) -> Result<Loader, String> {
 /// A snapshot is read whole; a million partitions need less.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
-/// Applies what is committed and not applied yet. The quorum is one: committed is what is durable.
-async fn load_rest(log: &Log, loader: &mut Loader) -> Result<(), String> {
+/// Applies what is committed and not applied yet.
+async fn load_rest(log: &Log, loader: &mut Loader, committed: Offset) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Debug| format!("the metadata log cannot be read: {error:?}");
-    while loader.next_offset() < log.durable_end() {
+    while loader.next_offset() < committed {
         let at = ReadAt {
             from: loader.next_offset().max(log.log_start_offset()),
             bytes_max: LOAD_BYTES,
             at_least_one: true,
-            upper_bound: log.durable_end(),
+            upper_bound: committed,
         };
         let data = log.read(at).await.map_err(|error| failed(&error))?;
         let before = loader.next_offset();

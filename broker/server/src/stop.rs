@@ -15,7 +15,7 @@ use crate::start::Running;
 /// # Errors
 /// One line: a store could not be closed. The next start recovers it.
 pub(crate) async fn stop(running: Running) -> Result<(), String> {
-    running.stop_accepting.set();
+    running.sockets.iter().for_each(|socket| socket.close());
     running.accepting.close().await;
     every(|| async { Node::current().drain().await }).await?;
     running.controller.stop();

@@ -37,12 +37,15 @@ pub enum Which {
     Id(TopicId),
 }
 
+/// An answer for each topic, in order; or why the controller answered nothing.
+pub type Answers<T> = Result<Vec<Result<T, Refusal>>, ErrorCode>;
+
 /// Has the controller create topics: an answer for each, in order, when every shard has their partitions.
 pub fn create(
     config: Arc<Config>,
     wanted: Vec<Wanted>,
     validate_only: bool,
-) -> impl Future<Output = Result<Vec<Result<Created, Refusal>>, ErrorCode>> {
+) -> impl Future<Output = Answers<Created>> {
     let call = controller_driver::decide(move |controller| {
         let defaults = &config.settings.topics;
         let rules = Rules {
@@ -98,9 +101,7 @@ pub fn create_missing(
 }
 
 /// Has the controller delete topics: name and id of each that is gone, in order.
-pub fn delete(
-    which: Vec<Which>,
-) -> impl Future<Output = Result<Vec<Result<(String, TopicId), Refusal>>, ErrorCode>> {
+pub fn delete(which: Vec<Which>) -> impl Future<Output = Answers<(String, TopicId)>> {
     let call = controller_driver::decide(move |controller| {
         let which: Vec<topics::Which<'_>> = which
             .iter()

@@ -141,7 +141,7 @@ impl Partition {
         let bytes = batch.len();
         let appended = self
             .log
-            .append(batch, self.leader_epoch.get(), now_ms)
+            .append(batch, self.leader_epoch(), now_ms)
             .map_err(|error| refused(errors::of_append(&error)))?;
         let end = Offset(appended.last_offset.0 + 1);
         if !appended.is_duplicate {

@@ -10,7 +10,6 @@ use std::rc::Rc;
 
 use metadata::Refusal;
 use metadata::controller::topics::Created;
-use protocol::error_code::ErrorCode;
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use protocol::types::{BrokerId, Partition, TopicId};
@@ -19,7 +18,7 @@ use protocol::wire::DecodeError;
 use crate::config::{Entry, Overrides};
 use crate::context::{Context, ReplyTo, Request};
 use crate::pipeline::{Answer, Started};
-use crate::topic_commands::{self, Wanted};
+use crate::topic_commands::{self, Answers, Wanted};
 
 /// Queues the command to the controller; the answer waits until it is carried out everywhere.
 pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, DecodeError> {
@@ -51,12 +50,7 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
     }))
 }
 
-fn answer(
-    reply_to: ReplyTo,
-    context: &Context,
-    names: &[String],
-    created: Result<Vec<Result<Created, Refusal>>, ErrorCode>,
-) -> Answer {
+fn answer(reply_to: ReplyTo, context: &Context, names: &[String], created: Answers<Created>) -> Answer {
     let created = created.unwrap_or_else(|code| {
         let refusal = Refusal {
             code,

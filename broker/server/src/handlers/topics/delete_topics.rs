@@ -15,7 +15,7 @@ use protocol::wire::DecodeError;
 
 use crate::context::{Context, ReplyTo, Request};
 use crate::pipeline::{Answer, Started};
-use crate::topic_commands::{self, Which};
+use crate::topic_commands::{self, Answers, Which};
 
 /// Versions below know no id.
 const IDS_SINCE: i16 = 6;
@@ -54,11 +54,7 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
     ))
 }
 
-fn answer(
-    reply_to: ReplyTo,
-    which: &[Which],
-    deleted: Result<Vec<Result<(String, TopicId), Refusal>>, ErrorCode>,
-) -> Answer {
+fn answer(reply_to: ReplyTo, which: &[Which], deleted: Answers<(String, TopicId)>) -> Answer {
     let deleted = deleted.unwrap_or_else(|code| {
         let refusal = Refusal {
             code,
