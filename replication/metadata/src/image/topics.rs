@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: a partition's leader epoch moves only when a change names a leader, its
 //! partition epoch with every change (`PartitionRegistration.merge`); leader -1 is "none".
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::messages::{PartitionChangeRecord, PartitionRecord};
@@ -25,8 +26,8 @@ pub struct Topic {
     pub name: Arc<str>,
     /// Its id; never another topic's, not even after it was deleted.
     pub id: TopicId,
-    /// Its partitions by index; a hole is a partition whose record is not there (yet).
-    partitions: Vec<Option<Partition>>,
+    /// Its partitions. A map, since one record of a rotten log may name any index.
+    partitions: BTreeMap<PartitionIndex, Partition>,
 }
 
 /// One partition.
@@ -56,26 +57,20 @@ pub struct Partition {
     pub partition_epoch: i32,
 }
 
-/// A partition's index is never beyond this: a record that says otherwise is not believed.
-const PARTITIONS_MAX: usize = 1_000_000;
-
 impl Topic {
     /// The partition of this index.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
-        self.partitions.get(usize::try_from(index.0).ok()?)?.as_ref()
+        self.partitions.get(&index)
     }
 
     /// All partitions in the order of their indexes.
     pub fn partitions(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
-        (0..)
-            .map(PartitionIndex)
-            .zip(&self.partitions)
-            .filter_map(|(index, one)| Some((index, one.as_ref()?)))
+        self.partitions.iter().map(|(index, one)| (*index, one))
     }
 
     /// How many partitions there are.
     pub fn partitions_count(&self) -> usize {
-        self.partitions.iter().flatten().count()
+        self.partitions.len()
     }
 }
 
@@ -121,7 +116,7 @@ impl Topics {
             Arc::new(Topic {
                 name,
                 id,
-                partitions: Vec::new(),
+                partitions: BTreeMap::new(),
             }),
         );
         Ok(())
@@ -135,44 +130,37 @@ impl Topics {
     }
 
     pub(super) fn put_partition(&mut self, record: &PartitionRecord) -> Result<(), ApplyError> {
-        let unknown = ApplyError::UnknownPartition(record.topic_id, record.partition_id);
-        let index = usize::try_from(record.partition_id)
-            .ok()
-            .filter(|index| *index < PARTITIONS_MAX)
-            .ok_or(unknown)?;
+        if record.partition_id < 0 {
+            return Err(ApplyError::UnknownPartition(record.topic_id, record.partition_id));
+        }
+        let partition = Partition {
+            replicas: brokers(&record.replicas),
+            directories: record.directories.clone(),
+            isr: brokers(&record.isr),
+            removing: brokers(&record.removing_replicas),
+            adding: brokers(&record.adding_replicas),
+            eligible: record
+                .eligible_leader_replicas
+                .as_deref()
+                .map(brokers)
+                .unwrap_or_default(),
+            last_known: record.last_known_elr.as_deref().map(brokers).unwrap_or_default(),
+            leader: BrokerId(record.leader),
+            leader_recovery_state: record.leader_recovery_state,
+            leader_epoch: LeaderEpoch(record.leader_epoch),
+            partition_epoch: record.partition_epoch,
+        };
         let topic = self.topic_mut(record.topic_id)?;
-        if topic.partitions.len() <= index {
-            topic.partitions.resize(index + 1, None);
-        }
-        if let Some(place) = topic.partitions.get_mut(index) {
-            *place = Some(Partition {
-                replicas: brokers(&record.replicas),
-                directories: record.directories.clone(),
-                isr: brokers(&record.isr),
-                removing: brokers(&record.removing_replicas),
-                adding: brokers(&record.adding_replicas),
-                eligible: record
-                    .eligible_leader_replicas
-                    .as_deref()
-                    .map(brokers)
-                    .unwrap_or_default(),
-                last_known: record.last_known_elr.as_deref().map(brokers).unwrap_or_default(),
-                leader: BrokerId(record.leader),
-                leader_recovery_state: record.leader_recovery_state,
-                leader_epoch: LeaderEpoch(record.leader_epoch),
-                partition_epoch: record.partition_epoch,
-            });
-        }
+        topic
+            .partitions
+            .insert(PartitionIndex(record.partition_id), partition);
         Ok(())
     }
 
     pub(super) fn change_partition(&mut self, record: &PartitionChangeRecord) -> Result<(), ApplyError> {
         let unknown = ApplyError::UnknownPartition(record.topic_id, record.partition_id);
         let topic = self.topic_mut(record.topic_id)?;
-        let index = usize::try_from(record.partition_id).ok();
-        let partition = index
-            .and_then(|index| topic.partitions.get_mut(index))
-            .and_then(Option::as_mut);
+        let partition = topic.partitions.get_mut(&PartitionIndex(record.partition_id));
         partition.ok_or(unknown)?.change(record);
         Ok(())
     }
@@ -192,7 +180,7 @@ impl Topics {
             ],
         };
         for id in ids {
-            for partition in self.topic_mut(id)?.partitions.iter_mut().flatten() {
+            for partition in self.topic_mut(id)?.partitions.values_mut() {
                 partition.eligible.clear();
                 partition.last_known.clear();
             }
@@ -213,8 +201,7 @@ impl Topics {
 impl Topic {
     fn has_eligible(&self) -> bool {
         self.partitions
-            .iter()
-            .flatten()
+            .values()
             .any(|one| !one.eligible.is_empty() || !one.last_known.is_empty())
     }
 }
@@ -274,4 +261,32 @@ fn brokers(ids: &[i32]) -> Vec<BrokerId> {
 
 fn numbers(ids: &[BrokerId]) -> Vec<i32> {
     ids.iter().map(|id| id.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_record_costs_one_partition_whatever_its_index() {
+        let id = Uuid([1; 16]);
+        let check = |index: i32, expected: Option<usize>| {
+            let mut topics = Topics::default();
+            topics.add("topic", id).expect("a new topic");
+            let record = PartitionRecord {
+                partition_id: index,
+                topic_id: id,
+                ..PartitionRecord::default()
+            };
+            let put = topics.put_partition(&record).map(|()| {
+                let topic = topics.get("topic").expect("there it is");
+                assert!(topic.partition(PartitionIndex(index)).is_some());
+                topic.partitions().count()
+            });
+            assert_eq!(put.ok(), expected, "{index}");
+        };
+        check(0, Some(1));
+        check(i32::MAX, Some(1));
+        check(-1, None);
+    }
 }
