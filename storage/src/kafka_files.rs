@@ -246,11 +246,13 @@ pub fn directory_name(topic: &str, partition: Partition) -> String {
     format!("{topic}-{partition}")
 }
 
-/// The topic and partition that a directory's name stands for (`LocalLog.parseTopicPartitionName`).
+/// The topic and partition that a directory's name stands for (`LocalLog.parseTopicPartitionName`). Unlike Kafka,
+/// only the name that [`directory_name`] gives counts: `orders-07` is nobody's directory, not that of `orders-7`.
 pub fn parse_directory_name(name: &str) -> Option<(&str, Partition)> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let partition: i32 = partition.parse().ok()?;
-    (!topic.is_empty() && partition >= 0).then_some((topic, Partition(partition)))
+    let (topic, digits) = name.rsplit_once('-')?;
+    let partition: i32 = digits.parse().ok()?;
+    let is_plain = digits == "0" || !digits.starts_with(['0', '+', '-']);
+    (!topic.is_empty() && is_plain).then_some((topic, Partition(partition)))
 }
 
 /// The name of a segment's file: the base offset in twenty digits and the suffix, such as `.log`.
@@ -372,6 +374,8 @@ mod tests {
         check("orders", None);
         check("-1", None);
         check("orders-x", None);
+        check("orders-07", None);
+        check("orders-+7", None);
         check("orders-0.0123-delete", None);
         let check = |name: &str, expected: Option<(i64, &str)>| {
             let found = parse_segment_file_name(name).map(|(base, suffix)| (base.0, suffix));

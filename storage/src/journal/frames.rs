@@ -17,6 +17,10 @@ pub const COMMIT_HEADER_BYTES: usize = 64;
 /// Size of the head of a half: two blocks for its header, used in turn, so that a torn header of a new
 /// generation leaves the old one legible, and an illegible one is rot.
 pub const HALF_HEAD_BYTES: usize = 2 * BLOCK;
+/// Largest size of a half that is believed, and largest generation and sequence: none is ever reached, and sums of
+/// them stay in range.
+const HALF_BYTES_MAX: u64 = 1 << 40;
+const COUNT_MAX: u64 = 1 << 62;
 /// Most bytes of records that one commit may hold.
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 
@@ -94,7 +98,7 @@ impl HalfHeader {
         let sound = header.starts_with(&HALF_MAGIC)
             && u16::from_le_bytes(part(header, 8)) == VERSION
             && crc32c(&header[..76]) == u32::from_le_bytes(part(header, 76));
-        sound.then(|| HalfHeader {
+        let half = sound.then(|| HalfHeader {
             journal: Uuid(part(header, 16)),
             generation: u64::from_le_bytes(part(header, 32)),
             first_sequence: u64::from_le_bytes(part(header, 40)),
@@ -104,7 +108,10 @@ impl HalfHeader {
             half_bytes: u64::from_le_bytes(part(header, 56)),
             is_fresh: header[64] != 0,
             checkpoint: u64::from_le_bytes(part(header, 68)),
-        })
+        })?;
+        let size_is_sound = (HALF_HEAD_BYTES as u64..=HALF_BYTES_MAX).contains(&half.half_bytes)
+            && half.half_bytes.is_multiple_of(BLOCK as u64);
+        (size_is_sound && half.generation < COUNT_MAX && half.first_sequence < COUNT_MAX).then_some(half)
     }
 }
 
@@ -224,6 +231,25 @@ mod tests {
         }
         assert_eq!(HalfHeader::decode(&[0; BLOCK]), None);
         assert_eq!(HalfHeader::decode(&bytes[..79]), None);
+    }
+
+    #[test]
+    fn a_header_with_impossible_numbers_is_none_though_its_crc_is_right() {
+        let check = |change: fn(&mut HalfHeader), expected: bool| {
+            let mut header = half();
+            change(&mut header);
+            let bytes = header.encode();
+            assert_eq!(HalfHeader::decode(&bytes).is_some(), expected, "{header:?}");
+            // Where it would stand is asked for only when its numbers are sound.
+            assert!(HalfHeader::newest(&bytes, 1).is_none());
+        };
+        check(|half| half.half_bytes = HALF_BYTES_MAX, true);
+        check(|half| half.half_bytes = u64::MAX - 1, false);
+        check(|half| half.half_bytes = HALF_BYTES_MAX + BLOCK as u64, false);
+        check(|half| half.half_bytes = BLOCK as u64, false);
+        check(|half| half.half_bytes = HALF_HEAD_BYTES as u64 + 1, false);
+        check(|half| half.generation = u64::MAX, false);
+        check(|half| half.first_sequence = u64::MAX, false);
     }
 
     #[test]
