@@ -130,6 +130,13 @@ impl OffsetIndex {
         self.entries = earlier.entries;
     }
 
+    /// The entries, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, u32)> {
+        self.entries
+            .iter()
+            .map(|entry| (Offset(self.base + i64::from(entry.relative)), entry.position))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -246,6 +246,20 @@ pub fn directory_name(topic: &str, partition: Partition) -> String {
     format!("{topic}-{partition}")
 }
 
+/// `<topic>-<partition>.<32 hex digits>-delete`, the last name of a deleted partition's directory.
+pub fn deleted_directory_name(topic: &str, partition: Partition, id: TopicId) -> String {
+    format!("{}.{}-delete", directory_name(topic, partition), hex(id))
+}
+
+/// `<topic>-<partition>.<32 hex digits>-stray`, the name of a directory that is no partition's any more.
+pub fn stray_directory_name(topic: &str, partition: Partition, id: TopicId) -> String {
+    format!("{}.{}-stray", directory_name(topic, partition), hex(id))
+}
+
+fn hex(id: Uuid) -> String {
+    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The topic and partition that a directory's name stands for (`LocalLog.parseTopicPartitionName`). Unlike Kafka,
 /// only the name that [`directory_name`] gives counts: `orders-07` is nobody's directory, not that of `orders-7`.
 pub fn parse_directory_name(name: &str) -> Option<(&str, Partition)> {

@@ -14,6 +14,7 @@ pub mod kafka_files;
 pub mod leader_epochs;
 mod log;
 mod log_config;
+pub mod offline;
 pub mod outline;
 pub mod producers;
 mod recovery;

@@ -114,6 +114,7 @@ pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<R
     let mut work = Vec::new();
     for (id, mut log) in replayed {
         if log.is_deleted {
+            finish_deletion(dir, &id).await?;
             checkpoint.logs.remove(&id);
             continue;
         }
@@ -225,6 +226,21 @@ pub(crate) async fn remove_deleted(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// A deletion that was fenced and not carried out: the directory gets its last name.
+async fn finish_deletion(dir: &Path, id: &PartitionId) -> Result<(), StorageError> {
+    if let Some(topic) = find_directories(dir).await?.get(id) {
+        let path = dir.join(kafka_files::directory_name(topic, id.partition));
+        let gone = dir.join(kafka_files::deleted_directory_name(
+            topic,
+            id.partition,
+            id.topic_id,
+        ));
+        fs::rename(&path, &gone).await.during("rename", &path)?;
+        fs::sync_dir(dir).await.during("sync", dir)?;
+    }
+    Ok(())
+}
+
 async fn set_journal_aside(path: &Path) -> Result<String, StorageError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".rotten-{}", time::wall_ms()));
@@ -325,27 +341,35 @@ async fn settle(path: &Path, mut entry: Entry, mut log: Replayed) -> Result<Entr
 }
 
 /// Bytes are only put behind bytes that are there: a file that is missing or short was not emptied by us (D16).
+/// Runs of segments that are gone by order go too.
 async fn check_starts(path: &Path, log: &mut Replayed) -> Result<(), StorageError> {
-    let mut wrong = None;
+    if !log.is_new && !log.must_rescan {
+        let outline = &log.outline;
+        log.runs.retain(|&base, _| outline.segment(base).is_some());
+    }
+    let mut gone = Vec::new();
     for (&base, run) in &log.runs {
-        if run.start == 0 || log.outline.segment(base).is_none_or(|segment| segment.is_sealed) && !log.is_new
-        {
+        if run.start == 0 || log.outline.segment(base).is_some_and(|segment| segment.is_sealed) {
             continue;
         }
         let file = path.join(segment_file_name(base, ".log"));
-        let length = if fs::exists(&file).await.during("look at", &file)? {
-            length_of(&file).await?
-        } else {
-            0
-        };
+        if !fs::exists(&file).await.during("look at", &file)? {
+            if log.start.is_some_and(|start| start > base) {
+                gone.push(base);
+                continue;
+            }
+            let what = format!("the file is missing, the journal goes on at {}", run.start);
+            log.damage = Some(StorageError::damaged(&file, 0, what).to_string());
+            return Ok(());
+        }
+        let length = length_of(&file).await?;
         if length < u64::from(run.start) {
             let what = format!("{length} bytes are there, the journal goes on at {}", run.start);
-            wrong = Some(StorageError::damaged(&file, length, what));
+            log.damage = Some(StorageError::damaged(&file, length, what).to_string());
+            return Ok(());
         }
     }
-    if let Some(wrong) = wrong {
-        log.damage(wrong.to_string());
-    }
+    log.runs.retain(|base, _| !gone.contains(base));
     Ok(())
 }
 

@@ -39,7 +39,8 @@ pub struct Store {
     share: DirShare,
     halves: Rc<Halves>,
     logs: RefCell<BTreeMap<PartitionId, Rc<Log>>>,
-    deleted: RefCell<BTreeSet<PartitionId>>,
+    /// Partitions deleted in this run, and their last incarnations.
+    deleted: RefCell<BTreeMap<PartitionId, u32>>,
 }
 
 /// What a store leaves behind for [`Dir::close`](crate::Dir::close).
@@ -104,7 +105,7 @@ impl Store {
             log.set_config(config);
             return Ok(Some(log));
         }
-        if self.deleted.borrow().contains(id) {
+        if self.deleted.borrow().contains_key(id) {
             return Ok(None);
         }
         if let Some(entry) = self.share.entry(id) {
@@ -147,16 +148,21 @@ impl Store {
         if let Some(log) = self.log(id) {
             return Ok(log);
         }
-        self.deleted.borrow_mut().remove(id);
+        let deleted = self.deleted.borrow_mut().remove(id);
         let mut outline = Outline::new(Default::default(), time::wall_ms());
         // Above every incarnation that a journal may still name, should the id have been here before.
-        outline.incarnation = u32::try_from(self.core.run << 8).unwrap_or(u32::MAX);
+        let of_run = u32::try_from(self.core.run << 12).unwrap_or(u32::MAX / 2);
+        outline.incarnation = of_run.max(deleted.map_or(0, |incarnation| incarnation + 1));
         let entry = Entry {
             topic: topic.to_owned(),
             outline,
             config,
         };
-        Ok(self.insert(*id, entry, config, false))
+        let log = self.insert(*id, entry, config, false);
+        if deleted.is_some() {
+            log.come_back().await?;
+        }
+        Ok(log)
     }
 
     async fn make_directory(&self, id: &PartitionId, topic: &str) -> Result<(), StorageError> {
@@ -165,8 +171,8 @@ impl Store {
         if fs::exists(&path).await.during("look at", &path)?
             && let Some(other) = topic_id_of(&path, topic).await?
         {
-            let hex: String = other.0.iter().map(|byte| format!("{byte:02x}")).collect();
-            let stray = self.core.path.join(format!("{name}.{hex}-stray"));
+            let stray = kafka_files::stray_directory_name(topic, id.partition, other);
+            let stray = self.core.path.join(stray);
             tracing::warn!(
                 "{} is of another topic: kept as {}",
                 path.display(),
@@ -215,10 +221,9 @@ impl Store {
         let Some(log) = self.log(id) else {
             return Ok(());
         };
-        let result = log.delete().await;
-        self.core.check(result)?;
+        let incarnation = self.core.check(log.delete().await)?;
         self.logs.borrow_mut().remove(id);
-        self.deleted.borrow_mut().insert(*id);
+        self.deleted.borrow_mut().insert(*id, incarnation);
         Ok(())
     }
 
@@ -257,7 +262,7 @@ impl Store {
         self.core.check(result)?;
         Ok(Closed {
             logs: self.entries(),
-            deleted: self.deleted.borrow().clone(),
+            deleted: self.deleted.borrow().keys().copied().collect(),
         })
     }
 
@@ -298,7 +303,7 @@ impl Store {
             number,
             token: Uuid::ZERO,
             logs: self.entries(),
-            deleted: self.deleted.borrow().iter().copied().collect(),
+            deleted: self.deleted.borrow().keys().copied().collect(),
         };
         write_checkpoint(
             &self.core.path.join(checkpoint::shard_file(self.core.shard)),

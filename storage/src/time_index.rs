@@ -122,6 +122,13 @@ impl TimeIndex {
         self.entries = earlier.entries;
     }
 
+    /// The entries, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, Offset)> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.timestamp, Offset(self.base + i64::from(entry.relative))))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()

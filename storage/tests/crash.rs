@@ -793,7 +793,8 @@ fn d13_place_first() {
             async move {
                 let (dir, store) = open_with(tight()).await;
                 assert_eq!(dir.report().damaged, vec![]);
-                for (partition, records) in known.borrow().clone() {
+                let known = known.borrow().clone();
+                for (partition, records) in known {
                     let log = store
                         .open_partition(&id(partition), "t", log_config())
                         .await

@@ -171,3 +171,116 @@ fn bounds_are_kept() {
         close(dir, store).await;
     });
 }
+
+#[test]
+fn recovery_without_a_broker_leaves_a_clean_dir() {
+    let (mut world, node) = world(7);
+    start(&mut world, node, || async {
+        let (_dir, store) = open().await;
+        for partition in 0..3 {
+            let log = log(&store, partition).await;
+            for number in 0..100 {
+                put(&log, &value(number, 4_000)).await;
+            }
+        }
+        std::future::pending::<()>().await;
+    });
+    world.run_for(std::time::Duration::from_secs(20));
+    world.crash(node, Crash::PowerCut);
+    run(&mut world, node, || async {
+        let report = storage::offline::recover_here(DIR.as_ref()).await.unwrap();
+        assert_eq!((report.partitions > 0, report.damaged), (true, vec![]));
+    });
+    let names = world.disk(node).list(DIR).unwrap();
+    assert!(names.contains(&".kafka_cleanshutdown".to_owned()), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name.starts_with("klamm-open")),
+        "{names:?}"
+    );
+    for file in world.disk(node).files(&format!("{DIR}/t-0")).unwrap() {
+        let bytes = world.disk(node).read(&file).unwrap();
+        if file.ends_with(".log") {
+            let mut segment = storage::offline::Segment::new(bytes.as_slice());
+            while segment.next_batch().unwrap().is_some() {}
+            assert_eq!(segment.end(), Some(&storage::offline::End::Exact), "{file}");
+        }
+    }
+    let journal = world.disk(node).read(&format!("{DIR}/klamm-journal-0")).unwrap();
+    assert!(storage::offline::dump_journal(&journal).commits.is_empty());
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = store
+            .open_partition(&id(1), "t", log_config())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(all(&log, Offset(0)).await, expected(100, 4_000));
+        close(dir, store).await;
+    });
+}
+
+#[test]
+fn offsets_are_found_by_time() {
+    let (mut world, node) = world(8);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = log(&store, 0).await;
+        // Times 10, 20, ... and one that is ahead of them.
+        for number in 0..120i64 {
+            let timestamp = if number == 30 { 900 } else { 10 * (number + 1) };
+            let appended = log
+                .append(batch(&value(0, 9_000), timestamp), LeaderEpoch(3), timestamp)
+                .unwrap();
+            log.durable(Offset(appended.last_offset.0 + 1)).await.unwrap();
+        }
+        assert!(log.segments() > 3);
+        for is_reopened in [false, true] {
+            for (timestamp, expected) in [
+                (0, Some((0, 10))),
+                (10, Some((0, 10))),
+                (11, Some((1, 20))),
+                (305, Some((30, 900))),
+                (901, Some((90, 910))),
+                (1_200, Some((119, 1_200))),
+                (1_201, None),
+            ] {
+                let found = log
+                    .offset_for_timestamp(timestamp, Offset(i64::MAX))
+                    .await
+                    .unwrap();
+                let found = found.map(|found| (found.offset.0, found.timestamp));
+                assert_eq!(found, expected, "{timestamp} {is_reopened}");
+            }
+            assert_eq!(log.offset_for_timestamp(901, Offset(90)).await, Ok(None));
+            let last = log.max_timestamp(Offset(i64::MAX)).await.unwrap().unwrap();
+            assert_eq!(
+                (last.offset.0, last.timestamp, last.leader_epoch.0),
+                (119, 1_200, 3)
+            );
+            // From files, once all is at rest.
+            shards::time::sleep(std::time::Duration::from_secs(3)).await;
+        }
+        close(dir, store).await;
+    });
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = store
+            .open_partition(&id(0), "t", log_config())
+            .await
+            .unwrap()
+            .unwrap();
+        let found = log
+            .offset_for_timestamp(901, Offset(i64::MAX))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((found.offset.0, found.timestamp), (90, 910));
+        let found = log
+            .offset_for_timestamp(305, Offset(i64::MAX))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((found.offset.0, found.timestamp), (30, 900));
+        close(dir, store).await;
+    });
+}

@@ -14,7 +14,7 @@ use shards::buffers::{BLOCK, Buffer, Purpose};
 use shards::fs::File;
 use shards::time::{self, Instant};
 
-use super::{Log, State, block_end};
+use super::{Log, State};
 use crate::error::{During, StorageError};
 use crate::rope::{Found, Peek, Rope};
 use crate::tail::block_start;
@@ -209,14 +209,24 @@ impl Log {
             };
             (size, OnDisk::of(&state, base))
         };
-        let size = size
-            .max(WINDOW_BYTES_MIN)
-            .min(block_end(on_disk.end).saturating_sub(start));
-        if size == 0 || position >= on_disk.end {
-            return Ok(Bytes::new());
-        }
+        let whole_end = block_start(on_disk.end);
+        let size = match whole_end.saturating_sub(start) {
+            0 => BLOCK as u32,
+            whole => readable(whole.min(size.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX))),
+        };
         let file = self.open_for_read(base).await?;
         let buffer = Buffer::take(Purpose::Reads, size as usize).await;
+        // The last block of a log at rest may be written again at any time: it is read under the permit that
+        // writing it needs, after another look at whether it is still at rest.
+        let (on_disk, _permit) = if start < whole_end {
+            (on_disk, None)
+        } else {
+            let permit = self.files_permit.acquire(1).await;
+            (OnDisk::of(&self.state.borrow(), base), Some(permit))
+        };
+        if position >= on_disk.end {
+            return Ok(Bytes::new());
+        }
         let bytes = self.read_window(&file, base, start, size, buffer).await?;
         self.keep(base, start, &bytes, on_disk);
         if size > WINDOW_BYTES_MIN {
@@ -284,7 +294,7 @@ impl Log {
                 |window: &Window| window.base == base && window.start <= start && start < window.end();
             state.windows.iter().any(holds)
         };
-        let size = size.min(block_start(on_disk.end).saturating_sub(start));
+        let size = readable(size.min(block_start(on_disk.end).saturating_sub(start)));
         let Some(log) = self.this.upgrade().filter(|_| !is_known && size > 0) else {
             return;
         };
@@ -349,6 +359,14 @@ impl Walk<'_> {
             }
             let bytes = self.log.window(self.base, at).await?;
             let bytes = bytes.slice(..bytes.len().min((self.limit - at) as usize));
+            if bytes.is_empty()
+                && self
+                    .in_memory(at, end - at)
+                    .is_some_and(|memory| memory.end() > at)
+            {
+                // It came to be in memory again while the file was asked for.
+                continue;
+            }
             if bytes.is_empty() {
                 return Err(self.damaged(at, "the file ends before its known end"));
             }
@@ -428,6 +446,12 @@ impl Walk<'_> {
             what,
         )
     }
+}
+
+/// The largest buffer of at most `size` bytes: a read fills its buffer, whose capacity is a power of two, and
+/// must not reach into blocks that are none of its business.
+fn readable(size: u32) -> u32 {
+    size.checked_ilog2().map_or(0, |power| 1 << power)
 }
 
 /// Offset of a batch's last record.

@@ -264,6 +264,9 @@ impl Log {
             active.base
         };
         let _permit = self.files_permit.acquire(1).await;
+        if self.state.borrow().is_deleted {
+            return Ok(());
+        }
         self.write_indexes(base, false).await
     }
 

@@ -75,6 +75,7 @@ impl Log {
             let head = head.get(..(position - from) as usize);
             chunk.append(head.ok_or_else(|| self.is_short(base, from))?);
         }
+        let permit = self.files_permit.acquire(1).await;
         let incarnation = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
@@ -103,6 +104,7 @@ impl Log {
             state.open.push_back(open);
             state.outline.incarnation
         };
+        drop(permit);
         self.fence(
             incarnation,
             Cut::Truncate {
@@ -148,7 +150,7 @@ impl Log {
     }
 
     async fn restart(self: &Rc<Self>, offset: Offset) -> Result<(), StorageError> {
-        let _permit = self.files_permit.acquire(1).await;
+        let permit = self.files_permit.acquire(1).await;
         let incarnation = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
@@ -164,7 +166,7 @@ impl Log {
             state.is_verified = true;
             state.outline.incarnation
         };
-        drop(_permit);
+        drop(permit);
         self.fence(incarnation, Cut::Restart(offset), false).await?;
         let _permit = self.files_permit.acquire(1).await;
         recovery::remove_segments(&self.path, |_| true).await
@@ -201,7 +203,8 @@ impl Log {
     }
 
     /// The partition's end: fenced, then its directory goes under a name that Kafka, too, would remove.
-    pub(crate) async fn delete(self: &Rc<Self>) -> Result<(), StorageError> {
+    /// Gives the incarnation that a partition of this id, should it come back, must be above.
+    pub(crate) async fn delete(self: &Rc<Self>) -> Result<u32, StorageError> {
         self.core.alive()?;
         self.begin_fence().await?;
         let incarnation = {
@@ -219,15 +222,8 @@ impl Log {
             state.windows.clear();
         }
         self.drop_waiters();
-        let hex: String = self
-            .id
-            .topic_id
-            .0
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let name = kafka_files::directory_name(&self.topic, self.id.partition);
-        let gone = self.core.path.join(format!("{name}.{hex}-delete"));
+        let name = kafka_files::deleted_directory_name(&self.topic, self.id.partition, self.id.topic_id);
+        let gone = self.core.path.join(name);
         fs::rename(&self.path, &gone).await.during("rename", &self.path)?;
         fs::sync_dir(&self.core.path)
             .await
@@ -235,7 +231,17 @@ impl Log {
         recovery::remove_directory(&gone).await?;
         fs::sync_dir(&self.core.path)
             .await
-            .during("sync", &self.core.path)
+            .during("sync", &self.core.path)?;
+        Ok(incarnation)
+    }
+
+    /// A partition that was deleted in this run is there again: the journal is told, since it has the deletion.
+    pub(crate) async fn come_back(self: &Rc<Self>) -> Result<(), StorageError> {
+        let (incarnation, start) = {
+            let state = self.state.borrow();
+            (state.outline.incarnation, state.outline.end)
+        };
+        self.fence(incarnation, Cut::Restart(start), false).await
     }
 
     /// No appends any more, and nothing on its way.

@@ -117,6 +117,10 @@ impl Replayed {
         if fence.incarnation < self.outline.incarnation {
             return;
         }
+        if self.is_deleted && fence.incarnation > self.outline.incarnation {
+            // The partition came back.
+            *self = Self::new(None);
+        }
         let is_counted = fence.incarnation == self.outline.incarnation && !self.is_new;
         self.outline.incarnation = fence.incarnation;
         match fence.cut {
