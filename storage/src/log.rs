@@ -266,6 +266,11 @@ impl Log {
         self.state.borrow().outline.latest_epoch()
     }
 
+    /// The leader epoch that the record at `offset`, or the next one written there, belongs to; `None` before the first.
+    pub fn epoch_for(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.state.borrow().outline.epochs.epoch_for(offset)
+    }
+
     /// Notes that a leader epoch begins at the end of the log (on becoming leader).
     pub fn assign_epoch(&self, epoch: LeaderEpoch) {
         let mut state = self.state.borrow_mut();
