@@ -11,6 +11,7 @@ use metadata::snapshot;
 use protocol::messages::{FeatureLevelRecord, MetadataRecord};
 use protocol::types::{LeaderEpoch, Offset, Uuid};
 use shards::{fs, random};
+use storage::Dir;
 use storage::kafka_files::{FILE_BYTES_MAX, META_PROPERTIES, MetaProperties, parse_directory_name};
 
 use crate::config::Settings;
@@ -73,6 +74,8 @@ pub async fn open(dir: &Path, settings: &Settings) -> Result<Formatted, String> 
 }
 
 async fn format(dir: &Path, settings: &Settings) -> Result<Formatted, String> {
+    let made = fs::create_dir_all(dir).await;
+    made.map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     let entries = fs::read_dir(dir)
         .await
         .map_err(|error| format!("cannot list {}: {error}", dir.display()))?;
@@ -99,7 +102,8 @@ async fn format(dir: &Path, settings: &Settings) -> Result<Formatted, String> {
     };
     write(dir, BOOTSTRAP, bootstrap()?).await?;
     // Last: a directory with it is formatted.
-    write(dir, META_PROPERTIES, properties.encode()).await?;
+    let formatted = Dir::format(dir, &properties).await;
+    formatted.map_err(|error| error.to_string())?;
     Ok(Formatted {
         cluster_id,
         directory_id,

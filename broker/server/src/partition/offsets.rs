@@ -154,7 +154,7 @@ async fn look_up(node: &Node, looked: Looked) -> Result<Found, ErrorCode> {
         Sought::Latest => Ok(at(high_watermark, partition.leader_epoch())),
         Sought::Earliest => {
             let start = log.log_start_offset();
-            Ok(at(start, LeaderEpoch(-1)))
+            Ok(at(start, log.epoch_for(start).unwrap_or(LeaderEpoch(-1))))
         }
         Sought::LatestTiered => Ok(Found::nothing()),
         Sought::MaxTimestamp => Ok(found(log.max_timestamp(high_watermark).await.map_err(offline)?)),

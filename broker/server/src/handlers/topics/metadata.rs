@@ -96,6 +96,8 @@ fn wanted(topic: &MetadataRequestTopic<'_>) -> Wanted {
 
 fn missing(view: &View, topics: &[Wanted]) -> BTreeSet<String> {
     let is_missing = |wanted: &Wanted| match wanted {
+        // Internal topics have settings of their own, and are made by the coordinators that need them.
+        Wanted::Name(name) if View::is_internal(name) => None,
         Wanted::Name(name) => view.topic_by_name(name).is_err().then(|| name.clone()),
         Wanted::Id(_) | Wanted::Failed(..) => None,
     };

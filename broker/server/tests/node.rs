@@ -1,0 +1,688 @@
+//! A whole node on the simulated machine, asked in Kafka's protocol: what the handlers answer, and in which order.
+//!
+//! What a newcomer would get wrong: time is simulated, so a long poll of seconds costs nothing, and every case runs
+//! under several seeds, that is with tasks, messages and packets in several orders.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::config::{self, Host, Sources};
+use broker::{Broker, Ended, Setup};
+use protocol::api::ApiKey;
+use protocol::batch::HeaderFields;
+use protocol::error_code::ErrorCode;
+use protocol::frame::{self, RequestHeader, ResponseHeader};
+use protocol::messages::*;
+use protocol::records::BatchBuilder;
+use protocol::types::{ProducerEpoch, ProducerId, Sequence, Uuid};
+use protocol::wire::{DecodeError, Reader};
+use shards::buffers::{Buffer, Purpose};
+use shards::net::TcpStream;
+use shards::side::Signal;
+use shards::sim::{Crash, Options, World};
+use shards::time::{now, sleep};
+
+const PORT: u16 = 9092;
+const SEEDS: std::ops::Range<u64> = 0..6;
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Starts a node with two shards, runs `client` against it, stops it, and expects a clean end.
+fn check<Fut: Future<Output = ()> + 'static>(client: fn(SocketAddr) -> Fut) {
+    for seed in SEEDS {
+        let mut world = World::new(seed, Options::default());
+        let node = world.add_node();
+        let (broker, address) = start(&mut world, node);
+        run(&mut world, &broker, address, client);
+        world.signal(node, Signal::Terminate);
+        world
+            .run_until(PATIENCE, |world| !world.is_running(node))
+            .expect("the node stops");
+        assert_eq!(broker.ended(), Some(&Ended::Stopped), "seed {seed}");
+    }
+}
+
+/// The same with an end in between: `first`, a crash or a stop, and `second` against the node started again.
+fn check_over_restart<Fut, Next>(first: fn(SocketAddr) -> Fut, second: fn(SocketAddr) -> Next)
+where
+    Fut: Future<Output = ()> + 'static,
+    Next: Future<Output = ()> + 'static,
+{
+    for seed in SEEDS {
+        for crash in [None, Some(Crash::Kill), Some(Crash::PowerCut)] {
+            let mut world = World::new(seed, Options::default());
+            let node = world.add_node();
+            let (broker, address) = start(&mut world, node);
+            run(&mut world, &broker, address, first);
+            match crash {
+                Some(crash) => world.crash(node, crash),
+                None => world.signal(node, Signal::Terminate),
+            }
+            world
+                .run_until(PATIENCE, |world| !world.is_running(node))
+                .expect("the node ends");
+            let (broker, address) = start(&mut world, node);
+            run(&mut world, &broker, address, second);
+        }
+    }
+}
+
+fn start(world: &mut World, node: shards::sim::NodeId) -> (Broker, SocketAddr) {
+    let ip = world.address(node);
+    let file = format!(
+        "log.dirs=/data\nlisteners=PLAINTEXT://{ip}:{PORT}\nnum.partitions=3\nklamm.journal.bytes=33554432\n"
+    );
+    let sources = Sources {
+        file: Some(&file),
+        environment: &[],
+        overrides: &[],
+        host: Host {
+            name: ip.to_string(),
+            memory_bytes: 1 << 30,
+        },
+    };
+    let config = config::load(&sources).unwrap_or_else(|problem| panic!("{problem}"));
+    let address = SocketAddr::new(ip, PORT);
+    let setup = Setup {
+        config: Arc::new(config),
+        addresses: vec![address],
+        host: "simulated".to_owned(),
+    };
+    let broker = Broker::new(setup);
+    let main = broker.clone();
+    world.start(node, 2, move |shard| main.clone().run(shard));
+    (broker, address)
+}
+
+fn run<Fut: Future<Output = ()> + 'static>(
+    world: &mut World,
+    broker: &Broker,
+    address: SocketAddr,
+    client: fn(SocketAddr) -> Fut,
+) {
+    let done = Rc::new(Cell::new(false));
+    let told = done.clone();
+    world.add_client(async move {
+        client(address).await;
+        told.set(true);
+    });
+    let ran = world.run_until(PATIENCE, |_| done.get());
+    assert!(
+        ran.is_ok(),
+        "the client does not come to its end: {ran:?}, the node: {:?}",
+        broker.ended()
+    );
+}
+
+/// A connection that speaks Kafka's protocol.
+struct Client {
+    stream: TcpStream,
+    correlation: Cell<i32>,
+    rest: RefCell<Vec<u8>>,
+}
+
+impl Client {
+    /// Connects, as soon as the node listens.
+    async fn connect(address: SocketAddr) -> Client {
+        let stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        Client {
+            stream,
+            correlation: Cell::new(0),
+            rest: RefCell::default(),
+        }
+    }
+
+    /// Sends a request without waiting for its answer.
+    async fn send(&self, api: ApiKey, version: i16, body: impl FnOnce(&mut Vec<u8>, i16)) {
+        let correlation_id = self.correlation.replace(self.correlation.get() + 1);
+        let mut out = Vec::new();
+        frame::begin(&mut out);
+        let header = RequestHeader {
+            api_key: api as i16,
+            api_version: version,
+            correlation_id,
+            client_id: Some("test"),
+        };
+        header.encode(&mut out);
+        body(&mut out, version);
+        frame::end(&mut out, 0);
+        self.stream.write_all(vec![out.into()]).await.ok();
+    }
+
+    /// The frame of the next answer, or `None` if the connection ends first.
+    async fn receive(&self) -> Option<Vec<u8>> {
+        loop {
+            let mut rest = std::mem::take(&mut *self.rest.borrow_mut());
+            if let Some(prefix) = rest.first_chunk::<4>() {
+                let end = 4 + i32::from_be_bytes(*prefix) as usize;
+                if rest.len() >= end {
+                    *self.rest.borrow_mut() = rest.split_off(end);
+                    return Some(rest.split_off(4));
+                }
+            }
+            let (read, buffer) = self
+                .stream
+                .read(Buffer::take(Purpose::Receive, 65536).await)
+                .await;
+            if !matches!(read, Ok(count) if count > 0) {
+                return None;
+            }
+            rest.extend_from_slice(&buffer);
+            *self.rest.borrow_mut() = rest;
+        }
+    }
+
+    /// Sends a request and gives its answer's frame.
+    async fn ask(&self, api: ApiKey, version: i16, body: impl FnOnce(&mut Vec<u8>, i16)) -> Vec<u8> {
+        self.send(api, version, body).await;
+        self.receive().await.expect("an answer")
+    }
+
+    /// Creates topics; the id of the first, or its error.
+    async fn create(&self, topics: &[(&str, i32)]) -> Result<Uuid, ErrorCode> {
+        let topics = topics
+            .iter()
+            .map(|(name, num_partitions)| create_topics_request::CreatableTopic {
+                name,
+                num_partitions: *num_partitions,
+                replication_factor: 1,
+                ..Default::default()
+            });
+        let request = CreateTopicsRequest {
+            topics: topics.collect(),
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let answer = self
+            .ask(ApiKey::CreateTopics, 7, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::CreateTopics, 7, CreateTopicsResponse::decode);
+        match ErrorCode::from_code(answer.topics[0].error_code) {
+            ErrorCode::None => Ok(answer.topics[0].topic_id),
+            error => Err(error),
+        }
+    }
+
+    /// Produces one record to a partition; its offset, or the error.
+    async fn produce(&self, topic: &str, partition: i32, value: &str) -> Result<i64, ErrorCode> {
+        self.send_produce(topic, partition, -1, &batch(value, None)).await;
+        self.produced().await
+    }
+
+    async fn send_produce(&self, topic: &str, index: i32, acks: i16, records: &[u8]) {
+        let part = produce_request::PartitionProduceData {
+            index,
+            records: Some(records),
+        };
+        let topic = produce_request::TopicProduceData {
+            name: topic,
+            partition_data: vec![part],
+            ..Default::default()
+        };
+        let request = ProduceRequest {
+            acks,
+            timeout_ms: 10_000,
+            topic_data: vec![topic],
+            ..Default::default()
+        };
+        self.send(ApiKey::Produce, 9, |out, v| request.encode(out, v))
+            .await;
+    }
+
+    /// The answer to the next Produce.
+    async fn produced(&self) -> Result<i64, ErrorCode> {
+        let answer = self.receive().await.expect("an answer");
+        let answer = decode(&answer, ApiKey::Produce, 9, ProduceResponse::decode);
+        let part = &answer.responses[0].partition_responses[0];
+        match ErrorCode::from_code(part.error_code) {
+            ErrorCode::None => Ok(part.base_offset),
+            error => Err(error),
+        }
+    }
+
+    /// Fetches from partitions of a topic: error and values of each.
+    async fn fetch(
+        &self,
+        topic: &str,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_wait_ms: i32,
+    ) -> Vec<(ErrorCode, Vec<String>)> {
+        let partitions = from
+            .iter()
+            .map(|(partition, fetch_offset)| fetch_request::FetchPartition {
+                partition: *partition,
+                fetch_offset: *fetch_offset,
+                partition_max_bytes: 1 << 20,
+                ..Default::default()
+            });
+        let topic = fetch_request::FetchTopic {
+            topic,
+            partitions: partitions.collect(),
+            ..Default::default()
+        };
+        let request = FetchRequest {
+            min_bytes,
+            max_wait_ms,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let answer = self.ask(ApiKey::Fetch, 12, |out, v| request.encode(out, v)).await;
+        let answer = decode(&answer, ApiKey::Fetch, 12, FetchResponse::decode);
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions
+            .map(|part| {
+                (
+                    ErrorCode::from_code(part.error_code),
+                    values(part.records.unwrap_or_default()),
+                )
+            })
+            .collect()
+    }
+
+    /// The metadata of one topic, by name or id.
+    async fn metadata(&self, name: Option<&str>, topic_id: Uuid, may_create: bool) -> (ErrorCode, usize) {
+        let topic = metadata_request::MetadataRequestTopic { topic_id, name };
+        let request = MetadataRequest {
+            topics: Some(vec![topic]),
+            allow_auto_topic_creation: may_create,
+            ..Default::default()
+        };
+        let answer = self
+            .ask(ApiKey::Metadata, 12, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::Metadata, 12, MetadataResponse::decode);
+        (
+            ErrorCode::from_code(answer.topics[0].error_code),
+            answer.topics[0].partitions.len(),
+        )
+    }
+}
+
+fn decode<'a, M>(
+    answer: &'a [u8],
+    api: ApiKey,
+    version: i16,
+    decode: fn(&mut Reader<'a>, i16) -> Result<M, DecodeError>,
+) -> M {
+    let mut reader = Reader::new(answer, 1 << 20);
+    ResponseHeader::decode(&mut reader, api, version).expect("a header");
+    let message = decode(&mut reader, version).expect("a message");
+    reader.finish().expect("nothing more");
+    message
+}
+
+/// One batch of one record; with a producer's id and the record's sequence.
+fn batch(value: &str, producer: Option<(i64, i32)>) -> Vec<u8> {
+    let mut fields = HeaderFields::default();
+    if let Some((id, sequence)) = producer {
+        fields.producer_id = ProducerId(id);
+        fields.producer_epoch = ProducerEpoch(0);
+        fields.base_sequence = Sequence(sequence);
+    }
+    let mut batch = BatchBuilder::new(fields);
+    batch
+        .append(now_ms(), None, Some(value.as_bytes()), &[])
+        .expect("a small record");
+    batch.build().expect("a small batch")
+}
+
+fn now_ms() -> i64 {
+    shards::time::wall_ms()
+}
+
+fn values(records: &[u8]) -> Vec<String> {
+    let mut values = Vec::new();
+    for batch in protocol::batch::batches(records) {
+        let batch = batch.expect("whole batches");
+        assert!(batch.crc_is_valid());
+        for record in &batch.records(1 << 20).expect("records") {
+            let value = record.expect("a record").value.unwrap_or_default().to_vec();
+            values.push(String::from_utf8(value).expect("a text"));
+        }
+    }
+    values
+}
+
+#[test]
+fn a_created_topic_is_there_at_once_on_every_shard() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        assert!(client.create(&[("a", 8)]).await.is_ok());
+        assert_eq!(
+            client.create(&[("a", 8)]).await,
+            Err(ErrorCode::TopicAlreadyExists)
+        );
+        for partition in 0..8 {
+            assert_eq!(client.produce("a", partition, "x").await, Ok(0));
+        }
+        assert_eq!(
+            client.produce("a", 8, "x").await,
+            Err(ErrorCode::UnknownTopicOrPartition)
+        );
+        assert_eq!(
+            client.produce("b", 0, "x").await,
+            Err(ErrorCode::UnknownTopicOrPartition)
+        );
+        let from: Vec<(i32, i64)> = (0..8).map(|partition| (partition, 0)).collect();
+        let fetched = client.fetch("a", &from, 1, 0).await;
+        assert!(
+            fetched
+                .iter()
+                .all(|(error, values)| *error == ErrorCode::None && values == &["x"])
+        );
+    });
+}
+
+#[test]
+fn pipelined_batches_keep_their_sequence() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 2)]).await.expect("created");
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 0,
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::InitProducerId, 4, |out, v| request.encode(out, v))
+            .await;
+        let id = decode(&answer, ApiKey::InitProducerId, 4, InitProducerIdResponse::decode).producer_id;
+        for sequence in 0..40 {
+            // Two partitions by turns, which two shards own: each must see its own in order.
+            let records = batch(&format!("{sequence}"), Some((id, sequence / 2)));
+            client.send_produce("a", sequence % 2, -1, &records).await;
+        }
+        for sequence in 0..40 {
+            assert_eq!(client.produced().await, Ok(i64::from(sequence / 2)));
+        }
+        // Sent once more, it is answered with its first offset; a gap is refused.
+        client
+            .send_produce("a", 0, -1, &batch("38", Some((id, 19))))
+            .await;
+        assert_eq!(client.produced().await, Ok(19));
+        client
+            .send_produce("a", 0, -1, &batch("gap", Some((id, 21))))
+            .await;
+        assert_eq!(client.produced().await, Err(ErrorCode::OutOfOrderSequenceNumber));
+    });
+}
+
+#[test]
+fn acks_0_is_never_answered_and_a_failure_closes() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 1)]).await.expect("created");
+        client.send_produce("a", 0, 0, &batch("quiet", None)).await;
+        assert_eq!(
+            client.produce("a", 0, "told").await,
+            Ok(1),
+            "the next answer is that of the next request"
+        );
+        client.send_produce("a", 0, 7, &batch("x", None)).await;
+        assert_eq!(client.produced().await, Err(ErrorCode::InvalidRequiredAcks));
+        client.send_produce("a", 5, 0, &batch("nowhere", None)).await;
+        assert!(client.receive().await.is_none(), "the connection is closed");
+    });
+}
+
+#[test]
+fn a_long_poll_ends_with_enough_bytes_or_with_its_time() {
+    check(|address| async move {
+        let (reader, writer) = (Client::connect(address).await, Client::connect(address).await);
+        writer.create(&[("a", 4)]).await.expect("created");
+        let from = [(0, 0), (1, 0), (2, 0), (3, 0)];
+        let begun = now();
+        let fetched = reader.fetch("a", &from, 1, 3_000).await;
+        assert!(
+            fetched
+                .iter()
+                .all(|(error, values)| *error == ErrorCode::None && values.is_empty())
+        );
+        assert!(begun.elapsed() >= Duration::from_secs(3), "there was nothing");
+        let writing = shards::spawn(shards::Priority::Clients, async move {
+            sleep(Duration::from_secs(1)).await;
+            for partition in 0..4 {
+                assert_eq!(
+                    writer
+                        .produce("a", partition, "seventy or more bytes with its header")
+                        .await,
+                    Ok(0)
+                );
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let begun = now();
+        let fetched = reader.fetch("a", &from, 1, 60_000).await;
+        assert_eq!(fetched.iter().filter(|(_, values)| !values.is_empty()).count(), 1);
+        assert!(begun.elapsed() < Duration::from_secs(2), "one record is enough");
+        // What is wanted lies on both shards.
+        let fetched = reader.fetch("a", &from, 300, 60_000).await;
+        assert!(fetched.iter().filter(|(_, values)| !values.is_empty()).count() >= 3);
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "all four are more than enough"
+        );
+        let begun = now();
+        let fetched = reader.fetch("a", &[(0, 1), (9, 0), (1, 99)], 1, 60_000).await;
+        let errors: Vec<ErrorCode> = fetched.iter().map(|(error, _)| *error).collect();
+        assert_eq!(
+            errors,
+            [
+                ErrorCode::None,
+                ErrorCode::UnknownTopicOrPartition,
+                ErrorCode::OffsetOutOfRange
+            ]
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "an error is told at once"
+        );
+        writing.await;
+    });
+}
+
+#[test]
+fn topics_are_created_when_asked_for() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        let unknown = (ErrorCode::UnknownTopicOrPartition, 0);
+        assert_eq!(client.metadata(Some("a"), Uuid::ZERO, false).await, unknown);
+        assert_eq!(
+            client.metadata(Some("a"), Uuid::ZERO, true).await,
+            (ErrorCode::None, 3)
+        );
+        assert_eq!(
+            client.metadata(Some("a b"), Uuid::ZERO, true).await.0,
+            ErrorCode::InvalidTopicException
+        );
+        assert_eq!(
+            client
+                .metadata(Some("__consumer_offsets"), Uuid::ZERO, true)
+                .await,
+            unknown
+        );
+        assert_eq!(
+            client.metadata(None, Uuid([7; 16]), true).await.0,
+            ErrorCode::UnknownTopicId
+        );
+        assert_eq!(
+            client.produce("__consumer_offsets", 0, "x").await,
+            Err(ErrorCode::UnknownTopicOrPartition)
+        );
+    });
+}
+
+#[test]
+fn a_topic_that_was_deleted_and_made_again_is_another() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        let first = client.create(&[("a", 2)]).await.expect("created");
+        assert_eq!(client.produce("a", 0, "old").await, Ok(0));
+        let topics = vec![delete_topics_request::DeleteTopicState {
+            name: None,
+            topic_id: first,
+        }];
+        let request = DeleteTopicsRequest {
+            topics,
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::DeleteTopics, 6, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::DeleteTopics, 6, DeleteTopicsResponse::decode);
+        assert_eq!(
+            (answer.responses[0].error_code, answer.responses[0].name),
+            (0, Some("a"))
+        );
+        assert_eq!(
+            client.metadata(None, first, false).await.0,
+            ErrorCode::UnknownTopicId
+        );
+        assert_eq!(
+            client.produce("a", 0, "gone").await,
+            Err(ErrorCode::UnknownTopicOrPartition)
+        );
+        let second = client.create(&[("a", 2)]).await.expect("created again");
+        assert_ne!(first, second);
+        assert_eq!(client.produce("a", 0, "new").await, Ok(0));
+        assert_eq!(
+            client.fetch("a", &[(0, 0)], 1, 0).await,
+            [(ErrorCode::None, vec!["new".to_owned()])]
+        );
+    });
+}
+
+#[test]
+fn partitions_are_described_page_by_page() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 3), ("b", 2)]).await.expect("created");
+        let mut seen = Vec::new();
+        let mut pages = 0;
+        let mut next: Option<(String, i32)> = None;
+        loop {
+            let cursor = next.as_ref().map(|(topic_name, partition_index)| {
+                describe_topic_partitions_request::Cursor {
+                    topic_name,
+                    partition_index: *partition_index,
+                }
+            });
+            let request = DescribeTopicPartitionsRequest {
+                response_partition_limit: 2,
+                cursor,
+                ..Default::default()
+            };
+            let answer = client
+                .ask(ApiKey::DescribeTopicPartitions, 0, |out, v| {
+                    request.encode(out, v)
+                })
+                .await;
+            let api = ApiKey::DescribeTopicPartitions;
+            let answer = decode(&answer, api, 0, DescribeTopicPartitionsResponse::decode);
+            for topic in &answer.topics {
+                let name = topic.name.unwrap_or_default();
+                seen.extend(
+                    topic
+                        .partitions
+                        .iter()
+                        .map(|one| format!("{name}{}", one.partition_index)),
+                );
+            }
+            pages += 1;
+            next = answer
+                .next_cursor
+                .map(|cursor| (cursor.topic_name.to_owned(), cursor.partition_index));
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!((seen.join(" "), pages), ("a0 a1 a2 b0 b1".to_owned(), 3));
+    });
+}
+
+#[test]
+fn what_is_not_offered_is_answered_as_kafka_does() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        // A version beyond: the answer is of version 0, its header as ever, and names the range.
+        let answer = client
+            .ask(ApiKey::ApiVersions, 127, |out, _| out.extend([1, 1, 0]))
+            .await;
+        let answer = decode(&answer, ApiKey::ApiVersions, 0, ApiVersionsResponse::decode);
+        assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion.code());
+        assert_eq!(
+            (answer.api_keys[0].api_key, answer.api_keys[0].max_version),
+            (18, 5)
+        );
+        // A session nobody gave out.
+        let request = FetchRequest {
+            session_id: 5,
+            session_epoch: 3,
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::Fetch, 12, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::Fetch, 12, FetchResponse::decode);
+        assert_eq!(answer.error_code, ErrorCode::FetchSessionIdNotFound.code());
+        // Coordinators come later.
+        let request = FindCoordinatorRequest {
+            key: "group",
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::FindCoordinator, 2, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(
+            &answer,
+            ApiKey::FindCoordinator,
+            2,
+            FindCoordinatorResponse::decode,
+        );
+        assert_eq!(answer.error_code, ErrorCode::CoordinatorNotAvailable.code());
+        // Anything else that is not offered ends the connection.
+        for (api, version) in [(ApiKey::JoinGroup, 5), (ApiKey::Metadata, 99)] {
+            let client = Client::connect(address).await;
+            client.send(api, version, |_, _| {}).await;
+            assert!(client.receive().await.is_none(), "{api} {version}");
+        }
+    });
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_any_end() {
+    check_over_restart(
+        |address| async move {
+            let client = Client::connect(address).await;
+            client.create(&[("a", 4)]).await.expect("created");
+            for number in 0..12 {
+                let offset = client.produce("a", number % 4, &format!("{number}")).await;
+                assert_eq!(offset, Ok(i64::from(number / 4)));
+            }
+        },
+        |address| async move {
+            let client = Client::connect(address).await;
+            let fetched = client.fetch("a", &[(0, 0), (1, 0), (2, 0), (3, 0)], 1, 0).await;
+            for (partition, (error, values)) in fetched.into_iter().enumerate() {
+                let expected: Vec<String> =
+                    (0..3).map(|round| format!("{}", round * 4 + partition)).collect();
+                assert_eq!(
+                    (error, values),
+                    (ErrorCode::None, expected),
+                    "partition {partition}"
+                );
+            }
+            assert_eq!(client.produce("a", 3, "more").await, Ok(3));
+        },
+    );
+}
