@@ -33,6 +33,7 @@ pub struct Bootstrap {
     /// Brokers to ask first, as host:port with commas between.
     #[arg(
         long,
+        global = true,
         short = 'b',
         visible_alias = "bootstrap",
         default_value = "127.0.0.1:9092"

@@ -14,12 +14,15 @@
 pub mod client;
 pub mod cluster;
 pub mod consume;
+pub mod logs;
 pub mod output;
 pub mod partitioner;
 pub mod produce;
 pub mod record_text;
+pub mod recover;
 pub mod topics;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -33,15 +36,33 @@ pub enum Command {
     Produce(produce::Arguments),
     /// Read records of a topic to standard output.
     Consume(consume::Arguments),
+    /// Look into the files of a data directory, of a stopped or a running node.
+    Logs(logs::Arguments),
+    /// Recover a data directory without a broker and close it cleanly.
+    Recover(recover::Arguments),
 }
 
 /// Runs a command to its end. An error is one line on stderr and exit code 1; a reader that went away
-/// (`klamm consume … | head`) is no error.
-pub fn run(command: &Command) -> ExitCode {
+/// (`klamm consume … | head`) is no error. `data_dir` is the data directory that settings name, which only the
+/// broker's own list of settings knows.
+pub fn run(
+    command: &Command,
+    data_dir: impl FnOnce(&recover::Arguments) -> Result<PathBuf, String>,
+) -> ExitCode {
     let result = match command {
         Command::Topics(arguments) => topics::run(arguments),
         Command::Produce(arguments) => produce::run(arguments),
         Command::Consume(arguments) => consume::run(arguments),
+        Command::Logs(arguments) => logs::run(arguments),
+        Command::Recover(arguments) => {
+            let directory = arguments
+                .directory
+                .clone()
+                .map_or_else(|| data_dir(arguments), Ok);
+            directory
+                .map_err(anyhow::Error::msg)
+                .and_then(|directory| recover::run(&directory, arguments.format))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

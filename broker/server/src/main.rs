@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         .unwrap_or(Command::Broker(BrokerArguments::default()))
     {
         Command::Broker(arguments) => run_broker(&arguments),
-        Command::Client(command) => return cli::run(&command),
+        Command::Client(command) => return cli::run(&command, data_dir),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,6 +100,15 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
         Some(Ended::Failed(error)) => Err(error.clone()),
         None => Err("the node ended without a word".to_owned()),
     }
+}
+
+/// Where a broker with the same settings has its data.
+fn data_dir(arguments: &cli::recover::Arguments) -> Result<PathBuf, String> {
+    let arguments = BrokerArguments {
+        config: arguments.config.clone(),
+        overrides: arguments.overrides.clone(),
+    };
+    Ok(load(&arguments)?.settings.data_dir.clone())
 }
 
 fn load(arguments: &BrokerArguments) -> Result<Config, String> {
