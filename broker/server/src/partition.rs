@@ -74,6 +74,17 @@ impl Partition {
         self.leader.borrow().epoch()
     }
 
+    /// Leads in a later epoch from the end of the log on, as when the controller counts up at a start. An epoch that
+    /// is not later changes nothing.
+    pub fn lead_from(&self, epoch: LeaderEpoch) {
+        if epoch > self.leader_epoch() {
+            self.log.assign_epoch(epoch);
+            self.leader
+                .borrow_mut()
+                .on_epoch(epoch, self.log.log_end_offset());
+        }
+    }
+
     /// Its log.
     pub fn log(&self) -> &Rc<Log> {
         &self.log

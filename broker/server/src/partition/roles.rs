@@ -21,14 +21,18 @@ use crate::shard::Node;
 /// Partitions that one shard opens at the same time: enough to keep the disk busy with their directories.
 const OPENED_AT_ONCE: usize = 16;
 
-/// Opens every partition that `view` gives to this shard and that it does not have yet.
+/// Opens every partition that `view` gives to this shard and that it does not have yet; those that it has learn of
+/// a later leader epoch.
 pub async fn open_all(node: &Rc<Node>, view: &Arc<View>) {
     let permits = shards::sync::Semaphore::new(OPENED_AT_ONCE);
     let opening = Gate::new();
     for topic in view.image.topics().iter() {
         let settings = topic_settings(node, view, &topic.name);
         for id in mine(node, view, topic) {
-            if node.partition(id).is_some() {
+            if let Some(partition) = node.partition(id) {
+                if let Some(of_image) = topic.partition(id.partition) {
+                    partition.lead_from(of_image.leader_epoch);
+                }
                 continue;
             }
             let permit = permits.acquire(1).await;
