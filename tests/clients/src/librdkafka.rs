@@ -142,8 +142,9 @@ impl Client for Librdkafka {
         let deadline = Instant::now() + PATIENCE;
         while !left.is_empty() {
             if Instant::now() > deadline {
+                let read = records.len();
                 return Err(Failure::local(format!(
-                    "time is up; not read to the end: {left:?}"
+                    "time is up after {read} records; not read to {left:?}"
                 )));
             }
             let Some(message) = consumer.poll(Duration::from_millis(100)) else {

@@ -36,13 +36,13 @@ pub fn klamm() -> PathBuf {
 }
 
 /// A new directory on the disk that holds the build; `/tmp` may be memory, which knows no `O_DIRECT`. It is
-/// removed when dropped.
+/// removed when dropped, unless `CLIENTS_KEEP` is set.
 pub fn scratch(purpose: &str) -> Result<tempfile::TempDir> {
     let parent = target().join("tmp");
     std::fs::create_dir_all(&parent)?;
-    Ok(tempfile::Builder::new()
-        .prefix(&format!("{purpose}-"))
-        .tempdir_in(parent)?)
+    let mut builder = tempfile::Builder::new();
+    builder.disable_cleanup(std::env::var_os("CLIENTS_KEEP").is_some());
+    Ok(builder.prefix(&format!("{purpose}-")).tempdir_in(parent)?)
 }
 
 /// Apache Kafka's broker and clients as a class path, with the logging set-up in front.

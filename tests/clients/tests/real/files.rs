@@ -1,7 +1,7 @@
 //! The directory that a clean stop leaves is Apache Kafka's: its tool reads every file, its broker serves it.
 
 use crate::sent::fill;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clients::dump::dump_everything;
 use clients::librdkafka::Librdkafka;
 use clients::record::difference;
@@ -32,12 +32,12 @@ fn apache_kafka_goes_on_where_the_broker_stopped() -> Result<()> {
     let closed = broker.stop()?;
 
     let kafka = Broker::start_on(Settings::new(Target::Kafka), closed)?;
-    serves_and_takes(&kafka.bootstrap(), &mut sent)?;
+    serves_and_takes(&kafka.bootstrap(), &mut sent).context("Apache Kafka, on what was left to it")?;
     let closed = kafka.stop()?;
 
     // And back again.
     let broker = Broker::start_on(Settings::from_environment()?, closed)?;
-    serves_and_takes(&broker.bootstrap(), &mut sent)?;
+    serves_and_takes(&broker.bootstrap(), &mut sent).context("on what Apache Kafka left")?;
     broker.stop()?;
     Ok(())
 }
