@@ -244,7 +244,9 @@ impl Dir {
         write_text_checkpoints(path, &logs).await?;
         let is_damaged = logs.values().any(|entry| entry.outline.damage.is_some());
         let checkpoint = Checkpoint {
-            run: self.shared.run,
+            // A later run than the shards' checkpoints, which are older than this one and removed only after it:
+            // a crash in between must not find them believable.
+            run: self.shared.run + 1,
             number: 0,
             token: Uuid(random::uuid_bytes()),
             logs,

@@ -1126,7 +1126,8 @@ fn d19_producers() {
     });
 }
 
-/// Broken by: a guard that is removed before the files have their exact lengths.
+/// Broken by: a guard that is removed before the files have their exact lengths; a last checkpoint of the same run
+/// as the shards'.
 #[test]
 fn d21_close() {
     for step in 0.. {
@@ -1141,14 +1142,18 @@ fn d21_close() {
                 let (dir, store) = open().await;
                 for partition in 0..3 {
                     let log = log(&store, partition).await;
-                    fill(
-                        log,
-                        partition,
-                        0,
-                        vec![700, 9_000, 100_000, 100_000, 100_000, 10],
-                        known.clone(),
-                    )
-                    .await;
+                    let lengths = vec![700, 9_000, 100_000, 100_000, 100_000, 10];
+                    fill(log, partition, 0, lengths, known.clone()).await;
+                }
+                // The halves are switched at least once, so that the shard has a checkpoint that is older than
+                // what follows it.
+                fill(log(&store, 0).await, 0, 6, vec![100_000; 6], known.clone()).await;
+                time::sleep(Duration::from_secs(1)).await;
+                assert!(store.stats().switches > 0);
+                for partition in 0..3 {
+                    let log = log(&store, partition).await;
+                    let from = log.log_end_offset().0 as usize;
+                    fill(log, partition, from, vec![40, 5_000], known.clone()).await;
                 }
                 *filled.borrow_mut() = true;
                 close(dir, store).await;
