@@ -454,9 +454,12 @@ async fn write_run(path: &Path, run: &Run) -> Result<(), StorageError> {
     let file = open(path, true).await?;
     debug_assert_eq!(run.start, block_start(run.start));
     let padded = u64::from(run.end()).next_multiple_of(BLOCK as u64);
-    file.allocate(u64::from(run.start), padded - u64::from(run.start))
-        .await
-        .during("allocate space for", path)?;
+    // A run is empty when its only batch never became whole; space for nothing is refused.
+    if !run.bytes.is_empty() {
+        file.allocate(u64::from(run.start), padded - u64::from(run.start))
+            .await
+            .during("allocate space for", path)?;
+    }
     let mut position = u64::from(run.start);
     for piece in run.bytes.chunks(WRITE_BYTES) {
         let mut buffer = Buffer::take(Purpose::Background, WRITE_BYTES).await;

@@ -1,0 +1,83 @@
+//! Starts that find what is rare: a batch that never became whole, rot in a header, a crash in the midst of the
+//! recovery, files that somebody else shortened.
+//!
+//! Each test says how the code was broken on purpose when it was seen to fail.
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::types::{LeaderEpoch, Offset, Uuid};
+use shards::sim::{self, Crash, Effect, Fault, NodeId, Operation, World};
+use shards::time;
+use storage::journal::records::Record;
+use storage::journal::{self, replay};
+use storage::{AppendError, PartitionId, StorageError};
+use support::*;
+
+fn journal_path() -> String {
+    format!("{DIR}/{}", journal::file_name(0))
+}
+
+fn segment_path(partition: i32, base: i64) -> String {
+    format!("{DIR}/t-{partition}/{base:020}.log")
+}
+
+/// Opens and appends some to each of `partitions` logs, then a power cut.
+fn put_and_cut(world: &mut World, node: NodeId, partitions: i32, lengths: &'static [usize]) {
+    let is_done: Rc<RefCell<bool>> = shared();
+    let done = is_done.clone();
+    start(world, node, move || {
+        let done = done.clone();
+        async move {
+            let (_dir, store) = open().await;
+            for partition in 0..partitions {
+                let log = log(&store, partition).await;
+                for &length in lengths {
+                    put(&log, &value(partition as usize, length)).await;
+                }
+            }
+            *done.borrow_mut() = true;
+            std::future::pending::<()>().await;
+        }
+    });
+    world.run_until(LIMIT, |_| *is_done.borrow()).unwrap();
+    world.crash(node, Crash::PowerCut);
+}
+
+/// Broken by: space that is allocated for a run without bytes, which Linux refuses.
+#[test]
+fn a_first_batch_that_is_not_whole_is_left_out() {
+    for step in 0.. {
+        let (mut world, node) = world(100 + step);
+        let is_done: Rc<RefCell<bool>> = shared();
+        world.disk(node).inject(
+            Fault::new(Effect::Crash(Crash::PowerCut))
+                .on(&[Operation::Write, Operation::Sync])
+                .path("klamm-journal")
+                .skip(step),
+        );
+        let done = is_done.clone();
+        run(&mut world, node, move || {
+            let done = done.clone();
+            async move {
+                let (_dir, store) = open().await;
+                put(&log(&store, 0).await, &value(0, 200_000)).await;
+                *done.borrow_mut() = true;
+            }
+        });
+        world.disk(node).clear_faults();
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            let log = log(&store, 0).await;
+            put(&log, b"more").await;
+            close(dir, store).await;
+        });
+        if *is_done.borrow() {
+            assert!(step > 5, "{step}");
+            return;
+        }
+    }
+}
