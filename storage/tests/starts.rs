@@ -81,3 +81,48 @@ fn a_first_batch_that_is_not_whole_is_left_out() {
         }
     }
 }
+
+/// Broken by: a last header that is believed to be the last because no later one can be read.
+#[test]
+fn a_rotten_header_of_the_last_generation_is_rot() {
+    let (mut world, node) = world(300);
+    let switched: Rc<RefCell<bool>> = shared();
+    let told = switched.clone();
+    start(&mut world, node, move || {
+        let told = told.clone();
+        async move {
+            let (_dir, store) = open().await;
+            let log = log(&store, 0).await;
+            let mut number = 0;
+            while store.stats().switches == 0 {
+                put(&log, &value(number, 30_000)).await;
+                number += 1;
+            }
+            for number in number..number + 3 {
+                put(&log, &value(number, 30_000)).await;
+            }
+            *told.borrow_mut() = true;
+            std::future::pending::<()>().await;
+        }
+    });
+    world.run_until(LIMIT, |_| *switched.borrow()).unwrap();
+    world.crash(node, Crash::PowerCut);
+    let bytes = world.disk(node).read(&journal_path()).unwrap();
+    let found = replay::walk(&bytes, &mut |_, _| {});
+    assert!(found.rot.is_none());
+    let last = found.last.unwrap();
+    assert_eq!(last.generation, 1);
+    world
+        .disk(node)
+        .flip(&journal_path(), last.position() + 20, 4)
+        .unwrap();
+    let bytes = world.disk(node).read(&journal_path()).unwrap();
+    let rot = replay::walk(&bytes, &mut |_, _| {}).rot.unwrap();
+    assert!(!rot.names_are_complete && rot.named.contains(&id(0)), "{rot:?}");
+    run(&mut world, node, || async {
+        let (dir, _store) = open().await;
+        let damaged: Vec<PartitionId> = dir.report().damaged.iter().map(|entry| entry.0).collect();
+        assert_eq!(damaged, [id(0)]);
+        assert_eq!(dir.report().rotten.len(), 1);
+    });
+}

@@ -2,7 +2,8 @@
 //! a torn end or rot.
 //!
 //! A bad commit is the torn end only if no later valid commit follows, in its half or in the next generation;
-//! otherwise something that was acknowledged is rotten, and the partitions concerned are named instead of
+//! otherwise something that was acknowledged is rotten (so it is when the other half has commits of a generation
+//! whose header cannot be read), and the partitions concerned are named instead of
 //! anything being cut (D5).
 
 use std::collections::BTreeSet;
@@ -130,8 +131,42 @@ pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(u64, Record<'_>)) -> Found {
             }
         }
     }
+    if let Some(more) = later_generation(bytes, &last) {
+        let rot = rot.get_or_insert_with(|| Rot {
+            position: more.position,
+            ..Rot::default()
+        });
+        rot.named.extend(more.named);
+        rot.names_are_complete = false;
+    }
     found.rot = rot;
     found
+}
+
+/// Commits of a generation after `last`, in the other half: they were acknowledged, and the header that says so
+/// is rotten. What else it named cannot be known.
+fn later_generation(bytes: &[u8], last: &HalfHeader) -> Option<Rot> {
+    let start = usize::try_from((last.generation + 1) % 2 * last.half_bytes).ok()?;
+    let end = start.saturating_add(usize::try_from(last.half_bytes).ok()?);
+    let half = bytes.get(..end.min(bytes.len()))?;
+    let mut rot: Option<Rot> = None;
+    for at in (start..half.len()).step_by(BLOCK) {
+        let Some(commit) = half.get(at..) else { break };
+        let Some(header) = CommitHeader::decode(commit) else {
+            continue;
+        };
+        if header.journal != last.journal || header.generation <= last.generation {
+            continue;
+        }
+        if let Some((records, _)) = header.verify(commit) {
+            let rot = rot.get_or_insert_with(|| Rot {
+                position: start as u64,
+                ..Rot::default()
+            });
+            rot.named.extend(Record::named_in(records).0);
+        }
+    }
+    rot
 }
 
 /// The sound headers, by generation.
