@@ -126,3 +126,36 @@ fn a_rotten_header_of_the_last_generation_is_rot() {
         assert_eq!(dir.report().rotten.len(), 1);
     });
 }
+
+/// Broken by: a segment that is settled only when its file happens to be open.
+#[test]
+fn a_segment_that_is_over_at_a_start_is_sealed() {
+    let (mut world, node) = world(400);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        put(&log(&store, 0).await, &value(0, 200_000)).await;
+        close(dir, store).await;
+    });
+    start(&mut world, node, || async {
+        let (_dir, store) = open().await;
+        put(&log(&store, 0).await, &value(1, 100_000)).await;
+        time::sleep(Duration::from_secs(2)).await;
+        put(&log(&store, 1).await, b"a commit").await;
+        std::future::pending::<()>().await;
+    });
+    world.run_for(Duration::from_secs(5));
+    world.crash(node, Crash::PowerCut);
+    let bytes = world.disk(node).read(&journal_path()).unwrap();
+    let mut sealed = Vec::new();
+    replay::walk(&bytes, &mut |_, record| {
+        if let Record::Seal(seal) = record {
+            sealed.push(seal.segment);
+        }
+    });
+    assert_eq!(sealed, [Offset(0)]);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        assert_eq!(all(&log(&store, 0).await, Offset(0)).await.len(), 2);
+        close(dir, store).await;
+    });
+}

@@ -79,9 +79,29 @@ impl Log {
         self.core.alive()?;
         let bases: Vec<Offset> = self.state.borrow().open.iter().map(|open| open.base).collect();
         for base in bases {
+            self.open_if_over(base).await?;
             if let Some(plan) = self.plan(base) {
                 self.carry_out(plan, depth).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// A segment may be over before anything was appended to it in this run; it is sealed all the same.
+    async fn open_if_over(&self, base: Offset) -> Result<(), StorageError> {
+        let is_over = {
+            let state = self.state.borrow();
+            let is_last = state.open.back().is_some_and(|last| last.base == base);
+            let length = state.outline.segment(base).map(|segment| segment.length);
+            let open = state.open.iter().find(|open| open.base == base);
+            state.is_verified
+                && !state.is_deleted
+                && !is_last
+                && open.is_some_and(|open| open.file.is_none() && Some(open.committed) == length)
+        };
+        if is_over {
+            let file = self.open_for_append(base, false).await?;
+            self.with_open(base, |open| open.file = Some(Rc::new(file)));
         }
         Ok(())
     }
