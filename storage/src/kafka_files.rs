@@ -248,13 +248,23 @@ pub fn directory_name(topic: &str, partition: Partition) -> String {
 
 /// `<topic>-<partition>.<32 hex digits>-delete`, the last name of a deleted partition's directory.
 pub fn deleted_directory_name(topic: &str, partition: Partition, id: TopicId) -> String {
-    format!("{}.{}-delete", directory_name(topic, partition), hex(id))
+    suffixed_directory_name(topic, partition, id, "delete")
 }
 
 /// `<topic>-<partition>.<32 hex digits>-stray`, the name of a directory that is no partition's any more.
 pub fn stray_directory_name(topic: &str, partition: Partition, id: TopicId) -> String {
-    format!("{}.{}-stray", directory_name(topic, partition), hex(id))
+    suffixed_directory_name(topic, partition, id, "stray")
 }
+
+/// The topic's name is cut so that the whole is a name that file systems take (`UnifiedLog.logDeleteDirName`).
+fn suffixed_directory_name(topic: &str, partition: Partition, id: TopicId, suffix: &str) -> String {
+    let rest = format!("-{}.{}-{suffix}", partition.0, hex(id));
+    let cut = topic.floor_char_boundary(NAME_BYTES_MAX - rest.len());
+    format!("{}{rest}", topic.get(..cut).unwrap_or_default())
+}
+
+/// Longest name of a directory that file systems take.
+const NAME_BYTES_MAX: usize = 255;
 
 fn hex(id: Uuid) -> String {
     id.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -391,6 +401,20 @@ mod tests {
         check("orders-07", None);
         check("orders-+7", None);
         check("orders-0.0123-delete", None);
+        let check = |topic: &str, partition: i32, expected: &str| {
+            let name = deleted_directory_name(topic, Partition(partition), Uuid([0xab; 16]));
+            assert_eq!(name, format!("{expected}.{}-delete", "ab".repeat(16)));
+            assert!(name.len() <= NAME_BYTES_MAX);
+            let name = stray_directory_name(topic, Partition(partition), Uuid([0xab; 16]));
+            assert!(name.len() <= NAME_BYTES_MAX);
+        };
+        check("orders", 7, "orders-7");
+        check(&"n".repeat(249), 7, &format!("{}-7", "n".repeat(213)));
+        check(
+            &"n".repeat(249),
+            i32::MAX,
+            &format!("{}-{}", "n".repeat(204), i32::MAX),
+        );
         let check = |name: &str, expected: Option<(i64, &str)>| {
             let found = parse_segment_file_name(name).map(|(base, suffix)| (base.0, suffix));
             assert_eq!(found, expected, "{name}");

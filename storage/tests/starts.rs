@@ -159,3 +159,37 @@ fn a_segment_that_is_over_at_a_start_is_sealed() {
         close(dir, store).await;
     });
 }
+
+/// Broken by: names of directories that are longer than a file system takes.
+#[test]
+fn a_topic_with_the_longest_name_is_deleted_and_set_apart() {
+    let (mut world, node) = world(500);
+    run(&mut world, node, || async {
+        let topic = "n".repeat(249);
+        let (dir, store) = open().await;
+        let first = store
+            .create_partition(&id(7), &topic, log_config())
+            .await
+            .unwrap();
+        put(&first, b"first").await;
+        store.delete_partition(&id(7)).await.unwrap();
+        let again = store
+            .create_partition(&id(7), &topic, log_config())
+            .await
+            .unwrap();
+        put(&again, b"again").await;
+        let other = PartitionId {
+            topic_id: Uuid([6; 16]),
+            ..id(7)
+        };
+        let other = store
+            .create_partition(&other, &topic, log_config())
+            .await
+            .unwrap();
+        put(&other, b"other").await;
+        assert_eq!(store.failure(), None);
+        drop(dir);
+    });
+    let names = world.disk(node).list(DIR).unwrap();
+    assert!(names.iter().any(|name| name.ends_with("-stray/")), "{names:?}");
+}
