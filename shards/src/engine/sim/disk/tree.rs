@@ -21,6 +21,8 @@ impl Inode {
 }
 
 const ROOT: Inode = Inode(0);
+/// Longest name in a directory, as on Linux's file systems.
+const NAME_BYTES_MAX: usize = 255;
 
 /// A file system, current and durable. A clone is a copy of the whole disk (pages are shared until written).
 #[derive(Clone, Debug)]
@@ -147,6 +149,9 @@ impl Tree {
     fn place(&self, path: &str) -> io::Result<Place> {
         let mut names: Vec<&str> = parts(path).collect();
         let name = names.pop().ok_or_else(|| error(libc::EINVAL))?.to_owned();
+        if name.len() > NAME_BYTES_MAX {
+            return Err(error(libc::ENAMETOOLONG));
+        }
         let directory = names
             .into_iter()
             .try_fold(ROOT, |at, name| self.entry(at, name))?;
@@ -352,7 +357,11 @@ impl Tree {
         Ok(fits)
     }
 
+    /// As fallocate(2), which refuses a length of nothing.
     pub(crate) fn allocate(&mut self, inode: Inode, position: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Err(error(libc::EINVAL));
+        }
         self.place_bytes(inode, position, len, true)?;
         self.body_mut(inode)?.grow(position + len);
         Ok(())
@@ -729,6 +738,7 @@ mod tests {
         assert_eq!(code(tree.create_dir("d")), libc::EEXIST);
         assert_eq!(code(tree.create_dir("x/y")), libc::ENOENT);
         assert_eq!(code(tree.create_dir("f/y")), libc::ENOTDIR);
+        assert_eq!(code(tree.create_dir(&"n".repeat(256))), libc::ENAMETOOLONG);
         assert_eq!(code(tree.remove_dir("d")), libc::ENOTEMPTY);
         assert_eq!(code(tree.remove_dir("f")), libc::ENOTDIR);
         assert_eq!(code(tree.remove_file("d")), libc::EISDIR);
@@ -765,6 +775,10 @@ mod tests {
         assert_eq!(
             tree.allocate(inode, 0, 5 * page).unwrap_err().raw_os_error(),
             Some(libc::ENOSPC)
+        );
+        assert_eq!(
+            tree.allocate(inode, 0, 0).unwrap_err().raw_os_error(),
+            Some(libc::EINVAL)
         );
         assert_eq!(tree.write(inode, 0, &[1; 5 * PAGE]).unwrap(), 4 * PAGE);
         assert_eq!(
