@@ -137,11 +137,15 @@ pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<R
         };
         match entry {
             Some(entry) => work.push((id, entry, log)),
-            None => report.set_aside.extend(set_aside(dir, id, &log).await?),
+            None => {
+                let names = set_aside(dir, id, &log, "which has no directory").await?;
+                report.set_aside.extend(names);
+            }
         }
     }
-    for (id, entry) in settle_all(dir, work).await? {
+    for (id, entry, names) in settle_all(dir, work).await? {
         checkpoint.logs.insert(id, entry);
+        report.set_aside.extend(names);
     }
     for (id, reason) in rotten {
         if let Some(entry) = checkpoint.logs.get_mut(&id) {
@@ -251,19 +255,21 @@ async fn set_journal_aside(path: &Path) -> Result<String, StorageError> {
     Ok(aside.display().to_string())
 }
 
-/// Bytes of a partition that has no directory go to plain files, which Kafka ignores (D11).
-async fn set_aside(dir: &Path, id: PartitionId, log: &Replayed) -> Result<Vec<String>, StorageError> {
+/// Bytes of a partition that has no place for them go to plain files, which Kafka ignores (D11).
+async fn set_aside(
+    dir: &Path,
+    id: PartitionId,
+    log: &Replayed,
+    reason: &str,
+) -> Result<Vec<String>, StorageError> {
     let mut names = Vec::new();
-    for (segment, run) in &log.runs {
+    for (segment, run) in log.runs.iter().filter(|(_, run)| !run.bytes.is_empty()) {
         let name = format!(
             "klamm-set-aside-{}-{}-{}-{}",
             id.topic_id, id.partition, segment.0, run.start
         );
         let path = dir.join(&name);
-        tracing::warn!(
-            "records of {id}, which has no directory, are set aside in {}",
-            path.display()
-        );
+        tracing::warn!("records of {id}, {reason}, are set aside in {}", path.display());
         crate::log::write_file(&path, run.bytes.clone()).await?;
         names.push(name);
     }
@@ -273,16 +279,19 @@ async fn set_aside(dir: &Path, id: PartitionId, log: &Replayed) -> Result<Vec<St
 
 type Work = (PartitionId, Entry, Replayed);
 
-async fn settle_all(dir: &Path, work: Vec<Work>) -> Result<Vec<(PartitionId, Entry)>, StorageError> {
+/// What became of a partition, and the files in which bytes of it were set aside.
+type Settled = (PartitionId, Entry, Vec<String>);
+
+async fn settle_all(dir: &Path, work: Vec<Work>) -> Result<Vec<Settled>, StorageError> {
     let limit = Rc::new(Semaphore::new(AT_A_TIME));
     let mut tasks = Vec::new();
     for (id, entry, log) in work {
         let permit = limit.acquire(1).await;
-        let path = dir.join(kafka_files::directory_name(&entry.topic, id.partition));
+        let dir = dir.to_owned();
         tasks.push(shards::spawn(Priority::Clients, async move {
-            let result = settle(&path, entry, log).await;
+            let result = settle(&dir, id, entry, log).await;
             drop(permit);
-            result.map(|entry| (id, entry))
+            result.map(|(entry, names)| (id, entry, names))
         }));
     }
     let mut settled = Vec::new();
@@ -293,7 +302,13 @@ async fn settle_all(dir: &Path, work: Vec<Work>) -> Result<Vec<(PartitionId, Ent
 }
 
 /// Brings one partition's files and outline to the end that the journal knows.
-async fn settle(path: &Path, mut entry: Entry, mut log: Replayed) -> Result<Entry, StorageError> {
+async fn settle(
+    dir: &Path,
+    id: PartitionId,
+    mut entry: Entry,
+    mut log: Replayed,
+) -> Result<(Entry, Vec<String>), StorageError> {
+    let path = &dir.join(kafka_files::directory_name(&entry.topic, id.partition));
     if log.damage.is_none() && !log.is_new {
         log.apply();
     }
@@ -301,9 +316,10 @@ async fn settle(path: &Path, mut entry: Entry, mut log: Replayed) -> Result<Entr
         check_starts(path, &mut log).await?;
     }
     if log.damage.is_some() {
-        // Nothing is touched: the files are evidence.
+        // Nothing is touched: the files are evidence. So is what only the journal has, which is emptied.
+        let names = set_aside(dir, id, &log, "which is damaged").await?;
         entry.outline.damage = log.damage;
-        return Ok(entry);
+        return Ok((entry, names));
     }
     for cut in &log.cuts {
         carry_out(path, &log, *cut).await?;
@@ -337,7 +353,7 @@ async fn settle(path: &Path, mut entry: Entry, mut log: Replayed) -> Result<Entr
     }
     fs::sync_dir(path).await.during("sync", path)?;
     entry.outline.invariants();
-    Ok(entry)
+    Ok((entry, Vec::new()))
 }
 
 /// Bytes are only put behind bytes that are there: a file that is missing or short was not emptied by us (D16).

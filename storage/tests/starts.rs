@@ -193,3 +193,42 @@ fn a_topic_with_the_longest_name_is_deleted_and_set_apart() {
     let names = world.disk(node).list(DIR).unwrap();
     assert!(names.iter().any(|name| name.ends_with("-stray/")), "{names:?}");
 }
+
+/// Broken by: journals that are emptied of what only they have of a damaged partition.
+#[test]
+fn the_journals_part_of_a_damaged_partition_is_set_aside() {
+    let (mut world, node) = world(600);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        put(&log(&store, 0).await, &value(0, 20_000)).await;
+        close(dir, store).await;
+    });
+    put_and_cut(&mut world, node, 1, &[3_000, 500]);
+    let bytes = world.disk(node).read(&segment_path(0, 0)).unwrap();
+    world
+        .disk(node)
+        .write(&segment_path(0, 0), &bytes[..8_192])
+        .unwrap();
+    let aside: Rc<RefCell<Vec<String>>> = shared();
+    let told = aside.clone();
+    run(&mut world, node, move || {
+        let told = told.clone();
+        async move {
+            let (dir, _store) = open().await;
+            assert_eq!(dir.report().damaged.len(), 1);
+            *told.borrow_mut() = dir.report().set_aside.clone();
+        }
+    });
+    let [name] = &aside.borrow()[..] else {
+        panic!("{aside:?}");
+    };
+    let kept = world.disk(node).read(&format!("{DIR}/{name}")).unwrap();
+    for length in [3_000, 500] {
+        let value = value(0, length);
+        assert!(kept.windows(length).any(|window| window == value), "{length}");
+    }
+    assert_eq!(
+        world.disk(node).read(&segment_path(0, 0)).unwrap(),
+        &bytes[..8_192]
+    );
+}

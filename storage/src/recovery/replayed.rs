@@ -167,10 +167,7 @@ impl Replayed {
         let last = runs.keys().next_back().copied();
         let mut kept = BTreeMap::new();
         for (base, mut run) in runs {
-            if self.damage.is_some() {
-                break;
-            }
-            if self.must_rescan {
+            if self.damage.is_some() || self.must_rescan {
                 kept.insert(base, run);
                 continue;
             }
