@@ -165,15 +165,18 @@ impl Dir {
         // From here on a crash is ours (D15).
         guard::open(&path).await?;
         reserve::give_back(&path).await?;
-        let report = match left {
+        let (mut report, rotten) = match left {
             Left::Open => recovery::recover(&path, &mut checkpoint).await?,
-            _ => Report::default(),
+            _ => Default::default(),
         };
         checkpoint.run += 1;
         checkpoint.token = Uuid(random::uuid_bytes());
         checkpoint.deleted.clear();
         write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
         fs::sync_dir(&path).await.during("sync", &path)?;
+        for journal in rotten {
+            report.rotten.push(recovery::set_journal_aside(&journal).await?);
+        }
         empty_journals(&path, config.shards).await?;
         recovery::remove_deleted(&path).await?;
         reserve::take(&path, config.options.reserve_bytes).await?;

@@ -60,11 +60,18 @@ pub struct Report {
 /// Replays every journal of the dir on top of `checkpoint`, which is moved on. Afterwards all of it stands in
 /// the segment files, synced, and the journals may be emptied.
 ///
+/// Gives, beside the report, the journals that are rotten: they get another name ([`set_journal_aside`]) when the
+/// checkpoint is durable, since until then they alone tell which partitions are offline.
+///
 /// # Errors
 /// Of the disk. Damage is no error: it is reported, and marked in the partition's outline.
-pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<Report, StorageError> {
+pub(crate) async fn recover(
+    dir: &Path,
+    checkpoint: &mut Checkpoint,
+) -> Result<(Report, Vec<PathBuf>), StorageError> {
     let started = time::now();
     let mut report = Report::default();
+    let mut rotten_journals = Vec::new();
     let mut replayed: BTreeMap<PartitionId, Replayed> = BTreeMap::new();
     let mut rotten: BTreeMap<PartitionId, String> = BTreeMap::new();
     let mut everything_is_suspect = None;
@@ -87,7 +94,7 @@ pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<R
             if !rot.names_are_complete {
                 everything_is_suspect = Some(error.to_string());
             }
-            report.rotten.push(set_journal_aside(&path).await?);
+            rotten_journals.push(path);
         }
     }
     if let Some(reason) = everything_is_suspect {
@@ -159,7 +166,7 @@ pub(crate) async fn recover(dir: &Path, checkpoint: &mut Checkpoint) -> Result<R
         }
     }
     report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(report)
+    Ok((report, rotten_journals))
 }
 
 /// The journals of a dir, by name.
@@ -245,7 +252,8 @@ async fn finish_deletion(dir: &Path, id: &PartitionId) -> Result<(), StorageErro
     Ok(())
 }
 
-async fn set_journal_aside(path: &Path) -> Result<String, StorageError> {
+/// Gives a journal a name under which nobody replays or empties it; durable.
+pub(crate) async fn set_journal_aside(path: &Path) -> Result<String, StorageError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".rotten-{}", time::wall_ms()));
     let aside = PathBuf::from(name);
