@@ -277,3 +277,41 @@ fn rot_is_not_forgotten_by_a_crash_of_the_recovery() {
         }
     }
 }
+
+/// Broken by: a close that brings files to the length that is known without having compared them.
+#[test]
+fn a_close_does_not_mend_a_file_that_nobody_compared() {
+    let (mut world, node) = world(800);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        put(&log(&store, 0).await, &value(0, 20_000)).await;
+        close(dir, store).await;
+    });
+    // So that the log was not opened as closed.
+    run(&mut world, node, || async {
+        let _open = open().await;
+    });
+    let bytes = world.disk(node).read(&segment_path(0, 0)).unwrap();
+    world
+        .disk(node)
+        .write(&segment_path(0, 0), &bytes[..8_192])
+        .unwrap();
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        log(&store, 0).await;
+        close(dir, store).await;
+    });
+    assert_eq!(
+        world.disk(node).read(&segment_path(0, 0)).unwrap(),
+        &bytes[..8_192]
+    );
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        assert_eq!(dir.partitions().count(), 1);
+        let refused = log(&store, 0).await.append(batch(b"x", 0), LeaderEpoch(0), 0);
+        assert!(
+            matches!(refused, Err(AppendError::Offline(StorageError::Damaged { .. }))),
+            "{refused:?}"
+        );
+    });
+}

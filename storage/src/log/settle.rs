@@ -355,6 +355,11 @@ impl Log {
                 return Ok(());
             }
         }
+        // A file that nobody has compared yet may not be what is known of it: it is not brought to a length then.
+        match self.verify_once().await {
+            Err(StorageError::Damaged { .. }) => return Ok(()),
+            result => result?,
+        }
         let _permit = self.files_permit.acquire(1).await;
         self.settle_permitted(Depth::All).await?;
         let (base, length, file) = {
