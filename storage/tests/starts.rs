@@ -315,3 +315,50 @@ fn a_close_does_not_mend_a_file_that_nobody_compared() {
         );
     });
 }
+
+/// Broken by: a scan that stops looking at the first zero, and one that takes a batch cut off for a torn one
+/// although no journal names the log.
+#[test]
+fn a_log_that_is_read_anew_has_nothing_but_zeros_behind_its_batches() {
+    let check = |change: &dyn Fn(&mut Vec<u8>), is_sound: bool| {
+        let (mut world, node) = world(900);
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            put(&log(&store, 0).await, &value(0, 20_000)).await;
+            put(&log(&store, 0).await, &value(1, 20_000)).await;
+            close(dir, store).await;
+        });
+        let disk = world.disk(node);
+        disk.remove(&format!("{DIR}/klamm-checkpoint")).unwrap();
+        let mut bytes = disk.read(&segment_path(0, 0)).unwrap();
+        change(&mut bytes);
+        disk.write(&segment_path(0, 0), &bytes).unwrap();
+        run(&mut world, node, move || async move {
+            let (_dir, store) = open().await;
+            let log = log(&store, 0).await;
+            match log.append(batch(b"x", 0), LeaderEpoch(0), 0) {
+                Ok(_) => {
+                    assert!(is_sound);
+                    assert_eq!(log.durable_end(), Offset(2));
+                }
+                Err(AppendError::Offline(StorageError::Damaged { .. })) => assert!(!is_sound),
+                other => panic!("{other:?}"),
+            }
+        });
+        if !is_sound {
+            assert!(world.disk(node).read(&segment_path(0, 0)).unwrap() == bytes);
+        }
+    };
+    check(&|_| {}, true);
+    check(&|bytes| bytes.resize(bytes.len() + 600_000, 0), true);
+    check(&|bytes| bytes.extend_from_slice(b"rubbish"), false);
+    check(
+        &|bytes| {
+            bytes.resize(bytes.len() + 600_000, 0);
+            bytes.extend_from_slice(b"rubbish");
+        },
+        false,
+    );
+    check(&|bytes| bytes.truncate(bytes.len() - 10), false);
+    check(&|bytes| bytes.truncate(bytes.len() - 20_030), false);
+}

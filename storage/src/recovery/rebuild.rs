@@ -1,8 +1,10 @@
 //! The outline of a log from its files alone: when no checkpoint knows it, or a truncation made producers
 //! doubtful, or somebody else wrote the files.
 //!
-//! It reads every byte, as Kafka's recovery does, but cuts nothing: zeros after the last batch are the space
-//! that was allocated ahead; anything else that does not parse is damage. Source: Kafka's `LogLoader`.
+//! It reads every byte, as Kafka's recovery does, but cuts nothing: zeros from the last batch to the file's end
+//! are the space that was allocated ahead; anything else that does not parse is damage, also a batch that the file
+//! ends in. Only where the journal says that the file ends inside a batch was that one never whole. Source: Kafka's
+//! `LogLoader`.
 
 use std::path::Path;
 
@@ -20,20 +22,21 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::outline::Outline;
 use crate::producers::Producers;
 use crate::rope::{Peek, Rope};
-use crate::tail::block_start;
 
 const READ_BYTES: usize = 256 << 10;
 
 /// Where a segment's scan stopped.
 enum Stop {
-    /// All parsed, up to the end or to zeros.
+    /// All parsed, up to the end or to zeros that reach it.
     End,
+    /// The file ends inside a batch, which says that it reaches this far if its header is whole.
+    Torn(Option<u32>),
     /// What follows is neither.
     Not(String),
 }
 
-/// Reads the segments of the partition's directory. `known_end` is a segment and a length that are surely
-/// there.
+/// Reads the segments of the partition's directory. `known_end` is the last segment that the journal names and
+/// how long it is by it: batches up to there, but for one that may have begun and never have become whole.
 pub(crate) async fn rebuild(
     path: &Path,
     config: &LogConfig,
@@ -66,17 +69,16 @@ pub(crate) async fn rebuild(
         }
         let stop = scan(path, base, &mut outline, config).await?;
         let length = outline.active().length;
-        if let Stop::Not(reason) = stop {
+        let known = known_end.filter(|known| known.0 == base).map(|known| known.1);
+        let reason = match (stop, known) {
+            (Stop::Not(reason), _) => Some(reason),
+            (Stop::End, Some(known)) if length < known => Some(format!("the journal knows {known} bytes")),
+            (Stop::End, _) => None,
+            (Stop::Torn(reaches), Some(known)) if reaches.is_none_or(|reaches| reaches > known) => None,
+            (Stop::Torn(_), _) => Some("the file ends inside a batch".into()),
+        };
+        if let Some(reason) = reason {
             let file = path.join(segment_file_name(base, ".log"));
-            outline.damage = Some(StorageError::damaged(file, u64::from(length), reason).to_string());
-            return Ok(outline);
-        }
-        if let Some((_, known)) = known_end.filter(|known| known.0 == base)
-            && length < known
-            && !is_batch_head(path, base, length).await?
-        {
-            let file = path.join(segment_file_name(base, ".log"));
-            let reason = format!("the journal knows {known} bytes");
             outline.damage = Some(StorageError::damaged(file, u64::from(length), reason).to_string());
             return Ok(outline);
         }
@@ -107,18 +109,6 @@ async fn read_snapshot(path: &Path, at: Offset) -> Result<Producers, StorageErro
         tracing::warn!("{} is passed over: {error:?}", file.display());
         Producers::default()
     }))
-}
-
-/// Whether a batch begins at `position` that is not whole: one whose last part was never committed.
-async fn is_batch_head(path: &Path, base: Offset, position: u32) -> Result<bool, StorageError> {
-    let file = open(path, base).await?;
-    let mut rope = Rope::at(block_start(position));
-    for _ in 0..2 {
-        let (bytes, _) = read(&file, path, rope.end()).await?;
-        rope.push(bytes);
-    }
-    file.close().await.during("close", path)?;
-    Ok(matches!(rope.peek(position), Peek::Batch(_) | Peek::Short))
 }
 
 async fn open(path: &Path, base: Offset) -> Result<File, StorageError> {
@@ -168,15 +158,15 @@ async fn scan_file(
     let mut position = 0u32;
     let mut is_end = false;
     loop {
+        let mut reaches = None;
         let whole = match rope.peek(position) {
             Peek::Batch(batch) => {
-                let end = position.checked_add(batch.length);
-                end.and_then(|end| rope.whole(position, end))
+                reaches = position.checked_add(batch.length);
+                reaches.and_then(|end| rope.whole(position, end))
             }
             Peek::Short => None,
             Peek::Not(error) => {
-                let rest = rope.whole(position, rope.end()).unwrap_or_default();
-                let is_blank = rest.iter().all(|&byte| byte == 0);
+                let is_blank = is_blank(file, path, rope, position, is_end).await?;
                 return Ok(if is_blank {
                     Stop::End
                 } else {
@@ -196,7 +186,8 @@ async fn scan_file(
             continue;
         }
         if is_end {
-            return Ok(Stop::End);
+            let is_blank = is_blank(file, path, rope, position, true).await?;
+            return Ok(if is_blank { Stop::End } else { Stop::Torn(reaches) });
         }
         let from = rope.end();
         let mut next = Rope::at(position);
@@ -208,4 +199,33 @@ async fn scan_file(
         is_end = reaches_end;
         rope.push(bytes);
     }
+}
+
+/// Whether there are only zeros from `position`, which is in the rope, to the end of the file, which the rope
+/// reaches or not.
+async fn is_blank(
+    file: &File,
+    path: &Path,
+    rope: Rope,
+    position: u32,
+    mut is_end: bool,
+) -> Result<bool, StorageError> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+    if !rope
+        .slice(position, rope.end())
+        .iter()
+        .all(|piece| is_zero(piece))
+    {
+        return Ok(false);
+    }
+    let mut from = rope.end();
+    while !is_end {
+        let (bytes, reaches_end) = read(file, path, from).await?;
+        if !is_zero(&bytes) {
+            return Ok(false);
+        }
+        from += bytes.len() as u32;
+        is_end = reaches_end;
+    }
+    Ok(true)
 }
