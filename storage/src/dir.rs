@@ -5,6 +5,7 @@
 //! closing it leaves what a crash leaves.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -269,7 +270,7 @@ impl Dir {
 async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {
     let file = path.join(kafka_files::LOCK);
     match fs::lock(&file).await {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
             let pid = error.to_string();
             let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
             Err(StorageError::Locked {
@@ -345,7 +346,16 @@ async fn read_checkpoint(path: &Path) -> Result<Option<Checkpoint>, StorageError
     if !fs::exists(path).await.during("look at", path)? {
         return Ok(None);
     }
-    let bytes = fs::read(path, checkpoint::BYTES_MAX).await.during("read", path)?;
+    let bytes = match fs::read(path, checkpoint::BYTES_MAX).await {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            tracing::warn!(
+                "{} is too large and not believed: the segments are read instead",
+                path.display()
+            );
+            return Ok(None);
+        }
+        result => result.during("read", path)?,
+    };
     match Checkpoint::decode(&bytes) {
         Ok(checkpoint) => Ok(Some(checkpoint)),
         Err(error) => {

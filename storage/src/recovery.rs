@@ -506,7 +506,7 @@ async fn write_run(path: &Path, run: &Run) -> Result<(), StorageError> {
 }
 
 /// Segments with a successor get what sealed ones have: exact length and whole indexes.
-async fn finish_segments(path: &Path, entry: &mut Entry) -> Result<(), StorageError> {
+pub(crate) async fn finish_segments(path: &Path, entry: &mut Entry) -> Result<(), StorageError> {
     let count = entry.outline.segments.len();
     for segment in entry.outline.segments.iter_mut().take(count.saturating_sub(1)) {
         if segment.is_sealed {

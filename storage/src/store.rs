@@ -120,11 +120,15 @@ impl Store {
         }
         let mut outline = recovery::rebuild(&path, &config, None).await?;
         self.share.add_text_checkpoints(topic, id.partition, &mut outline);
-        let entry = Entry {
+        let mut entry = Entry {
             topic: topic.to_owned(),
             outline,
             config,
         };
+        if entry.outline.damage.is_none() {
+            // Else they would stay open, with all index entries in memory and in every checkpoint.
+            recovery::finish_segments(&path, &mut entry).await?;
+        }
         Ok(Some(self.insert(*id, entry, config, false)))
     }
 

@@ -362,3 +362,34 @@ fn a_log_that_is_read_anew_has_nothing_but_zeros_behind_its_batches() {
     check(&|bytes| bytes.truncate(bytes.len() - 10), false);
     check(&|bytes| bytes.truncate(bytes.len() - 20_030), false);
 }
+
+/// Broken by: segments found by reading that stay as if they were still being written.
+#[test]
+fn segments_that_are_read_anew_are_sealed() {
+    let (mut world, node) = world(1_000);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        let log = log(&store, 0).await;
+        for number in 0..13 {
+            put(&log, &value(number, 50_000)).await;
+        }
+        close(dir, store).await;
+    });
+    let checkpoint = format!("{DIR}/klamm-checkpoint");
+    world.disk(node).remove(&checkpoint).unwrap();
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        assert_eq!(all(&log(&store, 0).await, Offset(0)).await.len(), 13);
+        close(dir, store).await;
+    });
+    let bytes = world.disk(node).read(&checkpoint).unwrap();
+    let checkpoint = storage::checkpoint::Checkpoint::decode(&bytes).unwrap();
+    let segments = &checkpoint.logs.get(&id(0)).unwrap().outline.segments;
+    let (_, sealed) = segments.split_last().unwrap();
+    assert!(sealed.len() >= 2);
+    assert!(
+        sealed
+            .iter()
+            .all(|segment| segment.is_sealed && segment.offsets.is_empty())
+    );
+}
