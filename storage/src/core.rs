@@ -185,10 +185,11 @@ impl Core {
     /// Has a record committed; resolves when it is.
     ///
     /// # Errors
-    /// The dir's failure.
+    /// The dir's failure; [`StorageError::Closed`] when nothing is committed any more.
     pub async fn commit(&self, order: Order) -> Result<(), StorageError> {
         let done = self.order(order);
-        match shards::select2(done, self.failed.wait()).await {
+        let over = shards::select2(self.failed.wait(), self.stopped.wait());
+        match shards::select2(done, over).await {
             shards::Either::First(Ok(())) => Ok(()),
             _ => Err(self.failure().unwrap_or(StorageError::Closed)),
         }

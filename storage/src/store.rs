@@ -284,8 +284,9 @@ impl Store {
                 }
                 continue;
             };
-            let result = self.release(old).await;
-            if self.core.check(result).is_err() {
+            // Whatever it is: the half is never free again, and who waits for it must hear of that.
+            if let Err(error) = self.release(old).await {
+                self.core.fail(&error);
                 return;
             }
             self.halves.released();

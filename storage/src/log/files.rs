@@ -174,7 +174,7 @@ impl Log {
         Lack::Nothing
     }
 
-    async fn wait_for_chunk(&self) -> Result<Chunk, StorageError> {
+    pub(super) async fn wait_for_chunk(&self) -> Result<Chunk, StorageError> {
         let bytes = self.core.options.chunk_bytes;
         if let Some(chunk) = Chunk::try_take(Purpose::Tails, bytes) {
             return Ok(chunk);

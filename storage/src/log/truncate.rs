@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use protocol::batch::Header;
 use protocol::types::Offset;
-use shards::buffers::{Chunk, Purpose};
 use shards::fs;
 
 use super::settle::Depth;
@@ -68,7 +67,7 @@ impl Log {
         // Only entries in memory can be cut; they go to the file again with the next that are written.
         let indexes = self.read_indexes(base).await?;
         let file = Rc::new(self.open_for_append(base, false).await?);
-        let mut chunk = Chunk::take(Purpose::Tails, self.core.options.chunk_bytes).await;
+        let mut chunk = self.wait_for_chunk().await?;
         let from = block_start(position);
         if from != position {
             let head = self.read_block(&file, base, from).await?;
