@@ -393,3 +393,22 @@ fn segments_that_are_read_anew_are_sealed() {
             .all(|segment| segment.is_sealed && segment.offsets.is_empty())
     );
 }
+
+/// Broken by: a limit of open files that is taken for a failure of the disk.
+#[test]
+fn a_segment_waits_for_a_file_to_be_free() {
+    let (mut world, node) = world(1_200);
+    let too_many_files = 24;
+    world.disk(node).inject(
+        Fault::new(Effect::Error(too_many_files))
+            .on(&[Operation::Open])
+            .path("/t-0/0")
+            .times(3),
+    );
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        put(&log(&store, 0).await, b"after all").await;
+        assert_eq!(store.failure(), None);
+        close(dir, store).await;
+    });
+}

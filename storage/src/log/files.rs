@@ -3,14 +3,16 @@
 //! A log that nobody uses has no file open and was not looked at. The comparison is what keeps a missing,
 //! shortened or exchanged file from being bridged (D16): the partition goes offline, nothing is cut to fit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use protocol::batch::Header;
 use protocol::types::Offset;
 use shards::Priority;
 use shards::buffers::{BLOCK, Buffer, Chunk, Purpose};
 use shards::fs::{self, File, OpenOptions};
+use shards::time;
 
 use super::{Indexes, Log, block_end};
 use crate::error::{During, StorageError};
@@ -23,6 +25,12 @@ use crate::time_index::{self, TimeIndex};
 const INDEXES_READ_MAX: usize = 4;
 /// How many sealed segment files of a log stay open once read.
 const FILES_READ_MAX: usize = 4;
+
+/// Until another attempt when no more files may be open.
+const FILES_WAIT: Duration = Duration::from_millis(50);
+/// Too many files are open: in the process, in the host. The same numbers on every Linux.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// What the next staged batch waits for.
 enum Lack {
@@ -198,12 +206,32 @@ impl Log {
             direct: true,
             ..OpenOptions::default()
         };
-        self.core.count(|stats| stats.segment_opens += 1);
-        let file = File::open(&path, options).await.during("open", &path)?;
+        let file = self.open_file(&path, options).await?;
         if is_new {
             fs::sync_dir(&self.path).await.during("sync", &self.path)?;
         }
         Ok(file)
+    }
+
+    /// Opens a segment's file. That the process, or the host, has as many files open as it may is no failure of
+    /// the disk: what this log keeps open for readers is given back, and it is tried again until it works.
+    async fn open_file(&self, path: &Path, options: OpenOptions) -> Result<File, StorageError> {
+        self.core.count(|stats| stats.segment_opens += 1);
+        let mut is_told = false;
+        loop {
+            match File::open(path, options).await {
+                Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                    if !is_told {
+                        tracing::warn!("{} waits to be opened: {error}", path.display());
+                        is_told = true;
+                    }
+                    self.state.borrow_mut().read_files.clear();
+                    time::sleep(FILES_WAIT).await;
+                    self.core.alive()?;
+                }
+                result => return result.during("open", path),
+            }
+        }
     }
 
     pub(super) async fn read_block(
@@ -331,8 +359,7 @@ impl Log {
             direct: true,
             ..OpenOptions::default()
         };
-        self.core.count(|stats| stats.segment_opens += 1);
-        let file = Rc::new(File::open(&path, options).await.during("open", &path)?);
+        let file = Rc::new(self.open_file(&path, options).await?);
         let mut state = self.state.borrow_mut();
         if state
             .outline
