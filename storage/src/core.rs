@@ -110,6 +110,10 @@ pub(crate) struct Core {
     pub memory_wanted: Notify,
     /// How many wait for it.
     pub memory_waiters: Cell<usize>,
+    /// A read from a file waits for memory.
+    pub reads_wanted: Notify,
+    /// How many wait for it; meanwhile nothing that was read is kept.
+    pub reads_waiters: Cell<usize>,
     /// No more appends.
     pub is_closing: Cell<bool>,
     /// Nothing will be committed any more: all is, or the dir has failed.
@@ -134,6 +138,8 @@ impl Core {
             staged_bytes: Cell::new(0),
             memory_wanted: Notify::new(),
             memory_waiters: Cell::new(0),
+            reads_wanted: Notify::new(),
+            reads_waiters: Cell::new(0),
             is_closing: Cell::new(false),
             stopped: Signal::new(),
             failure: RefCell::default(),

@@ -77,6 +77,9 @@ impl Store {
         let _ = core
             .gate
             .spawn(Priority::Background, store.clone().reclaim_memory());
+        let _ = core
+            .gate
+            .spawn(Priority::Clients, store.clone().reclaim_windows());
         let _ = core.gate.spawn(Priority::Housekeeping, store.clone().sweep());
         let failing = store.clone();
         let _ = core.gate.spawn(Priority::Clients, async move {
@@ -353,6 +356,19 @@ impl Store {
                     // All that is held is in commits on their way, or with slow readers.
                     time::sleep(Duration::from_millis(1)).await;
                 }
+            }
+        }
+    }
+
+    /// Gives back what is kept for who reads on when a read waits for memory.
+    async fn reclaim_windows(self: Rc<Self>) {
+        loop {
+            select2(self.core.reads_wanted.notified(), self.core.stopped.wait()).await;
+            if self.core.stopped.is_set() {
+                return;
+            }
+            for log in self.logs() {
+                log.drop_all_windows();
             }
         }
     }

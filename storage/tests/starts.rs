@@ -412,3 +412,36 @@ fn a_segment_waits_for_a_file_to_be_free() {
         close(dir, store).await;
     });
 }
+
+/// Broken by: bytes that are kept for who reads on while another read waits for the memory.
+#[test]
+fn a_read_gets_the_memory_that_others_only_keep() {
+    let options = sim::Options {
+        memory_bytes: 4 << 20,
+        ..sim::Options::default()
+    };
+    let (mut world, node) = world_of(1_300, options);
+    run(&mut world, node, || async {
+        let mut config = config();
+        config.options.idle = Duration::from_secs(500);
+        let (dir, store) = open_with(config.clone()).await;
+        for partition in 0..60 {
+            let log = log(&store, partition).await;
+            for number in 0..5 {
+                put(&log, &value(number, 40_000)).await;
+            }
+        }
+        close(dir, store).await;
+        let (dir, store) = open_with(config).await;
+        let before = time::now();
+        for partition in 0..60 {
+            assert_eq!(all(&log(&store, partition).await, Offset(0)).await.len(), 5);
+        }
+        assert!(
+            before.elapsed() < Duration::from_secs(100),
+            "{:?}",
+            before.elapsed()
+        );
+        close(dir, store).await;
+    });
+}

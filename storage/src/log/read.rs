@@ -15,6 +15,7 @@ use shards::fs::File;
 use shards::time::{self, Instant};
 
 use super::{Log, State};
+use crate::core::Core;
 use crate::error::{During, StorageError};
 use crate::rope::{Found, Peek, Rope};
 use crate::tail::block_start;
@@ -74,6 +75,22 @@ pub(super) struct Window {
 impl Window {
     fn end(&self) -> u32 {
         self.start + self.bytes.len() as u32
+    }
+}
+
+/// Counts one that waits for memory, also when its future is dropped.
+struct Waiting(Rc<Core>);
+
+impl Waiting {
+    fn begin(core: &Rc<Core>) -> Self {
+        core.reads_waiters.set(core.reads_waiters.get() + 1);
+        Self(core.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.reads_waiters.set(self.0.reads_waiters.get() - 1);
     }
 }
 
@@ -215,7 +232,7 @@ impl Log {
             whole => readable(whole.min(size.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX))),
         };
         let file = self.open_for_read(base).await?;
-        let buffer = Buffer::take(Purpose::Reads, size as usize).await;
+        let buffer = self.wait_for_buffer(size).await;
         // The last block of a log at rest may be written again at any time: it is read under the permit that
         // writing it needs, after another look at whether it is still at rest.
         let (on_disk, _permit) = if start < whole_end {
@@ -239,6 +256,16 @@ impl Log {
         } else {
             Bytes::new()
         })
+    }
+
+    /// Memory for a read. When there is none, what all logs keep for who reads on is given back at once.
+    async fn wait_for_buffer(&self, size: u32) -> Buffer {
+        if let Some(buffer) = Buffer::try_take(Purpose::Reads, size as usize) {
+            return buffer;
+        }
+        let _waiting = Waiting::begin(&self.core);
+        self.core.reads_wanted.notify_one();
+        Buffer::take(Purpose::Reads, size as usize).await
     }
 
     async fn read_window(
@@ -266,6 +293,9 @@ impl Log {
         let mut state = self.state.borrow_mut();
         // A read that was overtaken by a truncation saw bytes that are no more.
         if whole == 0 || state.outline.incarnation != on_disk.incarnation {
+            return;
+        }
+        if self.core.reads_waiters.get() > 0 {
             return;
         }
         if state.windows.len() >= WINDOWS_MAX {
@@ -308,6 +338,11 @@ impl Log {
                 log.keep(base, start, &bytes, on_disk);
             }
         });
+    }
+
+    /// Lets go of all bytes that are kept for who reads on.
+    pub(crate) fn drop_all_windows(&self) {
+        self.state.borrow_mut().windows.clear();
     }
 
     /// Lets go of bytes that nobody has read on from since `since`.
