@@ -23,6 +23,10 @@ impl Log {
     /// Cuts off everything from `offset` on; a batch that only begins before it goes too. Durable when it
     /// returns. At or behind the end nothing happens.
     ///
+    /// Not guarded yet: a checkpoint of the shard that is taken between the change of the outline and the
+    /// commit of the fence counts a cut that a crash may undo. It must wait for the fence before anybody cuts a
+    /// log that is in use; so for [`Log::advance_start`].
+    ///
     /// # Errors
     /// Of the disk: the dir is offline then.
     pub async fn truncate_to(self: &Rc<Self>, offset: Offset) -> Result<(), StorageError> {
@@ -172,7 +176,8 @@ impl Log {
     }
 
     /// Moves the log start up to `offset`, at most to the high watermark; segments wholly below it are
-    /// removed. Durable when it returns.
+    /// removed. Durable when it returns. A checkpoint taken meanwhile is not guarded, as at
+    /// [`Log::truncate_to`].
     ///
     /// # Errors
     /// Of the disk: the dir is offline then.
