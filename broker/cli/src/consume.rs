@@ -190,7 +190,6 @@ impl Consumer<'_> {
             topics: vec![ListOffsetsTopic {
                 name: &self.arguments.topic,
                 partitions: vec![partition],
-                ..Default::default()
             }],
             ..Default::default()
         };
@@ -291,7 +290,6 @@ impl Consumer<'_> {
                 topic: &self.arguments.topic,
                 topic_id: self.topic.id,
                 partitions: partitions.collect(),
-                ..Default::default()
             }],
             ..Default::default()
         };

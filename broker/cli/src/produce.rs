@@ -320,7 +320,6 @@ impl Producer<'_> {
         let data = batches.iter().map(|(index, _, records)| PartitionProduceData {
             index: *index,
             records: Some(records),
-            ..Default::default()
         });
         let request = ProduceRequest {
             acks: self.arguments.acks,
@@ -329,7 +328,6 @@ impl Producer<'_> {
                 name: &self.arguments.topic,
                 topic_id: self.topic.id,
                 partition_data: data.collect(),
-                ..Default::default()
             }],
             ..Default::default()
         };

@@ -145,11 +145,9 @@ fn create(client: &mut Client, action: &Action, format: Format) -> Result<()> {
             replication_factor: replication_factor.unwrap_or(-1),
             assignments,
             configs,
-            ..Default::default()
         }],
         timeout_ms: TIMEOUT.as_millis() as i32,
         validate_only: *validate_only,
-        ..Default::default()
     };
     let (code, message, created) = client.call(
         None,
@@ -213,7 +211,6 @@ fn parse_config(config: &str) -> Result<CreatableTopicConfig<'_>> {
         Some((name, value)) if !name.trim().is_empty() => Ok(CreatableTopicConfig {
             name: name.trim(),
             value: Some(value),
-            ..Default::default()
         }),
         _ => bail!("--config {config}: key=value is wanted"),
     }
@@ -229,7 +226,6 @@ fn parse_assignment(text: &str) -> Result<Vec<CreatableReplicaAssignment>> {
         Ok(CreatableReplicaAssignment {
             partition_index: i32::try_from(index)?,
             broker_ids,
-            ..Default::default()
         })
     };
     text.split(',').enumerate().map(partition).collect()
@@ -414,11 +410,7 @@ fn delete(
         let topic_id: Uuid = id
             .parse()
             .map_err(|_| anyhow::anyhow!("--topic-id {id}: not an id of 22 characters"))?;
-        topics.push(DeleteTopicState {
-            name: None,
-            topic_id,
-            ..Default::default()
-        });
+        topics.push(DeleteTopicState { name: None, topic_id });
     }
     let request = DeleteTopicsRequest {
         topics,
