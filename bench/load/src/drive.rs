@@ -144,15 +144,14 @@ impl<'w> Run<'w> {
     fn send_due(&mut self, now: Instant) -> Result<Instant> {
         let far = now + Duration::from_millis(100);
         let mut next = far;
-        if self.workload.rate == 0 {
+        if self.due().is_none() {
             for at in 0..self.producers.len() {
                 while self.producers[at].in_flight() < self.workload.in_flight {
                     self.queue(at, now);
                 }
             }
         } else {
-            loop {
-                let due = self.began + Duration::from_nanos(self.made * 1_000_000_000 / self.workload.rate);
+            while let Some(due) = self.due() {
                 if due > now {
                     next = next.min(due);
                     break;
@@ -169,6 +168,12 @@ impl<'w> Run<'w> {
             consumer.ask(self.poll.registry())?;
         }
         Ok(next)
+    }
+
+    /// When the next request is due; none in a closed loop, where the answers set the pace.
+    fn due(&self) -> Option<Instant> {
+        let nanos = (self.made * 1_000_000_000).checked_div(self.workload.rate)?;
+        Some(self.began + Duration::from_nanos(nanos))
     }
 
     fn with_room(&self) -> Option<usize> {

@@ -42,7 +42,6 @@ impl Template {
         let data = PartitionProduceData {
             index: partition as i32,
             records: Some(&batch),
-            ..Default::default()
         };
         let request = ProduceRequest {
             acks: workload.acks,
