@@ -159,6 +159,37 @@ pub fn own_versions(tree: &Tree) -> Vec<String> {
     findings
 }
 
+/// Every dependency that no source of its crate names: it costs build time and trust, and gives nothing.
+pub fn unused(tree: &Tree) -> Vec<String> {
+    let mut findings = Vec::new();
+    for manifest in tree
+        .manifests
+        .iter()
+        .filter(|manifest| manifest.path != "Cargo.toml")
+    {
+        let Ok(table) = manifest.text.parse::<toml::Table>() else {
+            continue;
+        };
+        let folder = manifest.path.trim_end_matches("Cargo.toml");
+        let named = |name: &str| {
+            let sources = tree
+                .sources
+                .iter()
+                .filter(|source| source.path.starts_with(folder));
+            sources.into_iter().any(|source| source.text.contains(name))
+        };
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = table.get(section).and_then(|d| d.as_table()) else {
+                continue;
+            };
+            for name in dependencies.keys().filter(|name| !named(&name.replace('-', "_"))) {
+                findings.push(format!("{}: {name} is not used", manifest.path));
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +225,23 @@ mod tests {
         check("metadata", "shards", 1);
         check("protocol", "storage", 1);
         check("attic", "bytes", 1);
+    }
+
+    #[test]
+    fn what_nobody_names_is_found() {
+        let check = |source: &str, expected: usize| {
+            let mut tree = tree(
+                "storage/Cargo.toml",
+                &manifest("storage", "crossbeam-queue.workspace = true"),
+            );
+            tree.sources = vec![Source {
+                path: "storage/src/lib.rs".into(),
+                text: source.into(),
+            }];
+            assert_eq!(unused(&tree).len(), expected, "{source}");
+        };
+        check("use crossbeam_queue::ArrayQueue;", 0);
+        check("use bytes::Bytes;", 1);
     }
 
     #[test]

@@ -21,6 +21,11 @@ fn versions_stand_in_the_workspace() {
 }
 
 #[test]
+fn dependencies_are_used() {
+    check(arrows::unused);
+}
+
+#[test]
 fn words_stand_where_they_may() {
     check(words::misplaced);
 }
