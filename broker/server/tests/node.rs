@@ -218,6 +218,18 @@ impl Client {
     }
 
     async fn send_produce(&self, topic: &str, index: i32, acks: i16, records: &[u8]) {
+        self.send_produce_within(10_000, topic, index, acks, records)
+            .await;
+    }
+
+    async fn send_produce_within(
+        &self,
+        timeout_ms: i32,
+        topic: &str,
+        index: i32,
+        acks: i16,
+        records: &[u8],
+    ) {
         let part = produce_request::PartitionProduceData {
             index,
             records: Some(records),
@@ -229,7 +241,7 @@ impl Client {
         };
         let request = ProduceRequest {
             acks,
-            timeout_ms: 10_000,
+            timeout_ms,
             topic_data: vec![topic],
             ..Default::default()
         };
@@ -431,6 +443,28 @@ fn acks_0_is_never_answered_and_a_failure_closes() {
         assert_eq!(client.produced().await, Err(ErrorCode::InvalidRequiredAcks));
         client.send_produce("a", 5, 0, &batch("nowhere", None)).await;
         assert!(client.receive().await.is_none(), "the connection is closed");
+    });
+}
+
+#[test]
+fn a_produce_waits_for_the_commit_whatever_its_timeout() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 1)]).await.expect("created");
+        let mut expected = 0;
+        for acks in [1, -1] {
+            for timeout_ms in [0, -1, 1, i32::MIN] {
+                client
+                    .send_produce_within(timeout_ms, "a", 0, acks, &batch("once", None))
+                    .await;
+                assert_eq!(
+                    client.produced().await,
+                    Ok(expected),
+                    "acks {acks}, timeout {timeout_ms}"
+                );
+                expected += 1;
+            }
+        }
     });
 }
 

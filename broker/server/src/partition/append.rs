@@ -13,12 +13,17 @@ use protocol::produce::Acks;
 use protocol::types::{Offset, Partition as Index, TopicId};
 use protocol::validation::{InvalidBatch, ValidBatch, validate_produced};
 use shards::sync::oneshot;
-use shards::time::{Duration, timeout, wall_ms};
+use shards::time::{Duration, Instant, sleep_until, wall_ms};
+use shards::{Either, select2};
 use storage::PartitionId;
 
 use super::Partition;
 use crate::errors;
 use crate::shard::Node;
+
+/// What acks=all waits for at least, whatever its timeout. That timeout is about replicas, and there is none but this
+/// one: a batch that is staged will be committed, and a client that is told otherwise sends it a second time.
+const COMMIT_WAIT_LEAST: Duration = Duration::from_secs(5);
 
 /// One batch for one partition.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ pub struct Append {
 pub struct Options {
     /// What has to have happened before the answer.
     pub acks: Acks,
-    /// How long to wait for that.
+    /// How long acks=all waits for replicas; as in Kafka it says nothing about acks=1.
     pub timeout: Duration,
     /// Whether the version of the request allows zstd.
     pub is_zstd_allowed: bool,
@@ -79,6 +84,13 @@ struct Staged {
     commit: Option<oneshot::Receiver<()>>,
 }
 
+impl Options {
+    /// When the answer is due, committed or not; `None`: when it is committed.
+    fn deadline(&self) -> Option<Instant> {
+        (self.acks == Acks::All).then(|| shards::time::now() + self.timeout.max(COMMIT_WAIT_LEAST))
+    }
+}
+
 /// Stages every batch, in order, within this call; the future answers for each in the same order.
 pub fn append_here(appends: Vec<Append>, options: Options) -> impl Future<Output = Vec<Appended>> {
     let node = Node::current();
@@ -89,13 +101,17 @@ pub fn append_here(appends: Vec<Append>, options: Options) -> impl Future<Output
     async move {
         // One deadline for all: they are committed together.
         let mut answers = Vec::with_capacity(staged.len());
-        let deadline = shards::time::now() + options.timeout;
+        let deadline = options.deadline();
         for Staged { mut answer, commit } in staged {
             if let Some(commit) = commit {
-                match timeout(deadline.since(shards::time::now()), commit).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => answer = Appended::failed(ErrorCode::NotLeaderOrFollower),
-                    Err(_) => answer = Appended::failed(ErrorCode::RequestTimedOut),
+                let committed = match deadline {
+                    None => Either::First(commit.await),
+                    Some(deadline) => select2(commit, sleep_until(deadline)).await,
+                };
+                match committed {
+                    Either::First(Ok(())) => {}
+                    Either::First(Err(_)) => answer = Appended::failed(ErrorCode::NotLeaderOrFollower),
+                    Either::Second(()) => answer = Appended::failed(ErrorCode::RequestTimedOut),
                 }
             }
             answers.push(answer);
