@@ -29,12 +29,16 @@ const REQUESTS_IN_FLIGHT: usize = 128;
 const ANSWERS_PER_WRITE: usize = 64;
 const BYTES_PER_WRITE: usize = 1 << 20;
 
-/// A frame that has begun must grow by [`SLOW_BYTES`] within this time, or be complete.
+/// A client has this time, and more for what it has sent of a frame or is to take of an answer, at
+/// [`SLOW_BYTES_PER_SECOND`]: memory of ours waits for it meanwhile. Its own `request.timeout.ms` (30 s by default)
+/// ends a slower request before.
 const SLOW_WINDOW: Duration = Duration::from_secs(30);
-const SLOW_BYTES: u64 = 4 << 10;
+const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
 
-/// An answer must be taken within [`SLOW_WINDOW`] plus the time it needs at this rate.
-const SLOW_BYTES_PER_SECOND: usize = 16 << 10;
+/// How long a client may take for `bytes`.
+fn patience(bytes: u64) -> Duration {
+    SLOW_WINDOW + Duration::from_secs(bytes / SLOW_BYTES_PER_SECOND)
+}
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -96,39 +100,53 @@ impl Ended {
 #[derive(Debug)]
 pub struct Activity {
     last: Cell<Instant>,
-    bytes: Cell<u64>,
-    /// A frame has begun: since when it is watched, and the bytes received until then.
-    frame: Cell<Option<(Instant, u64)>>,
+    /// The reader waits for the client, since then; otherwise it waits for us: for memory, for room.
+    reading: Cell<Option<Instant>>,
+    /// A frame has begun: how long the client was waited for until its latest bytes, and how many came.
+    frame: Cell<Option<(Duration, u64)>>,
     /// An answer is being written: since when, and its bytes.
-    sending: Cell<Option<(Instant, usize)>>,
+    sending: Cell<Option<(Instant, u64)>>,
 }
 
 impl Activity {
     fn new(now: Instant) -> Activity {
         Activity {
             last: Cell::new(now),
-            bytes: Cell::new(0),
+            reading: Cell::new(None),
             frame: Cell::new(None),
             sending: Cell::new(None),
         }
+    }
+
+    /// From now on the client is waited for.
+    pub fn reading(&self) {
+        self.reading.set(Some(shards::time::now()));
+    }
+
+    /// The client has sent something, which is not looked at yet.
+    pub fn is_readable(&self) {
+        self.reading.set(None);
     }
 
     /// `count` bytes of a frame came.
     pub fn received(&self, count: usize) {
         let now = shards::time::now();
         self.last.set(now);
-        if self.frame.get().is_none() {
-            self.frame.set(Some((now, self.bytes.get())));
-        }
-        self.bytes.set(self.bytes.get() + count as u64);
+        let since = self.reading.take().unwrap_or(now);
+        let frame = match self.frame.get() {
+            // The wait for its first byte was idleness.
+            None => (Duration::ZERO, count as u64),
+            Some((waited, bytes)) => (waited + now.since(since), bytes + count as u64),
+        };
+        self.frame.set(Some(frame));
     }
 
-    /// A frame is complete; `more`: bytes of the next one are there.
-    pub fn frame_complete(&self, more: bool) {
-        self.frame.set(more.then(|| (self.last.get(), self.bytes.get())));
+    /// A frame is complete; `more` bytes of the next one are there.
+    pub fn frame_complete(&self, more: usize) {
+        self.frame.set((more > 0).then_some((Duration::ZERO, more as u64)));
     }
 
-    fn sending(&self, bytes: usize) {
+    fn sending(&self, bytes: u64) {
         self.sending.set(Some((shards::time::now(), bytes)));
     }
 
@@ -137,27 +155,20 @@ impl Activity {
         self.last.set(shards::time::now());
     }
 
-    /// What is wrong with the connection at `now`, if anything. Watches a frame in windows: one that grew enough
-    /// gets the next window.
+    /// What is wrong with the connection at `now`, if anything. Only the client's own time counts, never that in
+    /// which the reader waits for memory or room of ours.
     fn overdue(&self, now: Instant, unanswered: usize, max_idle: Duration) -> Option<Ended> {
-        if let Some((since, bytes)) = self.sending.get() {
-            let allowed = SLOW_WINDOW + Duration::from_secs((bytes / SLOW_BYTES_PER_SECOND) as u64);
-            return (now.since(since) > allowed).then_some(Ended::NotReading);
+        if let Some((since, bytes)) = self.sending.get()
+            && now.since(since) > patience(bytes)
+        {
+            return Some(Ended::NotReading);
         }
-        if unanswered > 0 {
-            return None;
+        let reading = self.reading.get()?;
+        if let Some((waited, bytes)) = self.frame.get() {
+            return (waited + now.since(reading) > patience(bytes)).then_some(Ended::Slow);
         }
-        if let Some((since, bytes)) = self.frame.get() {
-            if now.since(since) <= SLOW_WINDOW {
-                return None;
-            }
-            if self.bytes.get() - bytes < SLOW_BYTES {
-                return Some(Ended::Slow);
-            }
-            self.frame.set(Some((now, self.bytes.get())));
-            return None;
-        }
-        (now.since(self.last.get()) > max_idle).then_some(Ended::Idle(max_idle))
+        let is_idle = unanswered == 0 && now.since(self.last.get()) > max_idle;
+        is_idle.then_some(Ended::Idle(max_idle))
     }
 }
 
@@ -273,7 +284,7 @@ impl Connection {
                 }
             }
             if !chunks.is_empty() {
-                self.activity.sending(bytes);
+                self.activity.sending(bytes as u64);
                 if let Err(error) = self.stream.write_all(chunks).await {
                     return Ended::Failed(error);
                 }
@@ -312,6 +323,7 @@ mod activity_tests {
     #[test]
     fn idle_is_counted_from_the_last_byte() {
         let activity = Activity::new(Instant(0));
+        activity.reading.set(Some(Instant(0)));
         check(&activity, 600, 0, "fine");
         check(&activity, 601, 0, "Idle(600s)");
         check(&activity, 601, 1, "fine");
@@ -323,16 +335,30 @@ mod activity_tests {
     #[test]
     fn a_frame_that_has_begun_must_go_on() {
         let activity = Activity::new(Instant(0));
-        activity.frame.set(Some((Instant(0), 0)));
-        activity.bytes.set(3);
+        activity.frame.set(Some((Duration::ZERO, 3)));
+        activity.reading.set(Some(Instant(0)));
         check(&activity, 30, 0, "fine");
         check(&activity, 31, 0, "Slow");
-        activity.bytes.set(SLOW_BYTES);
-        check(&activity, 31, 0, "fine");
-        check(&activity, 61, 0, "fine");
-        check(&activity, 62, 0, "Slow");
-        activity.frame_complete(false);
-        check(&activity, 62, 0, "fine");
+        check(&activity, 31, 1, "Slow");
+        activity
+            .frame
+            .set(Some((Duration::from_secs(20), 10 * SLOW_BYTES_PER_SECOND)));
+        activity.reading.set(Some(Instant(100_000_000_000)));
+        check(&activity, 120, 0, "fine");
+        check(&activity, 121, 0, "Slow");
+        activity.frame_complete(0);
+        check(&activity, 121, 0, "fine");
+    }
+
+    #[test]
+    fn waiting_for_our_memory_is_not_the_clients_fault() {
+        let activity = Activity::new(Instant(0));
+        activity.frame.set(Some((Duration::from_secs(20), 3)));
+        activity.reading.set(None);
+        check(&activity, 5000, 0, "fine");
+        activity.reading.set(Some(Instant(5_000_000_000_000)));
+        check(&activity, 5010, 0, "fine");
+        check(&activity, 5011, 0, "Slow");
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Receiver {
             if self.received.len() >= needed {
                 let mut frame = self.received.split_to(needed);
                 bytes::Buf::advance(&mut frame, LENGTH_BYTES);
-                self.activity.frame_complete(!self.received.is_empty());
+                self.activity.frame_complete(self.received.len());
                 return Ok(frame);
             }
             self.fill(needed).await?;
@@ -55,13 +55,16 @@ impl Receiver {
     /// Reads until at least `needed` bytes are there.
     async fn fill(&mut self, needed: usize) -> Result<(), Ended> {
         if self.received.is_empty() {
+            self.activity.reading();
             self.stream.readable().await.map_err(Ended::Failed)?;
+            self.activity.is_readable();
         }
         // What has begun is set aside in a few bytes of its own: a connection that waits for memory holds none.
         let begun = std::mem::take(&mut self.received).to_vec();
         let mut buffer = Buffer::take(Purpose::Receive, needed.max(RECEIVE_BYTES)).await;
         buffer.extend_from_slice(&begun);
         while buffer.len() < needed {
+            self.activity.reading();
             let (read, back) = self.stream.read(buffer).await;
             buffer = back;
             match read {
