@@ -86,12 +86,14 @@ impl fmt::Display for Ended {
 }
 
 impl Ended {
-    /// Whether this is how well-behaved clients leave, of no interest to an operator.
-    fn is_ordinary(&self) -> bool {
+    /// Whether this is how clients leave every day, of no interest to an operator. `is_between`: no request had begun
+    /// or was unanswered.
+    fn is_ordinary(&self, is_between: bool) -> bool {
         match self {
             Ended::ByClient { in_frame } => !in_frame,
-            Ended::Failed(_) | Ended::Idle(_) | Ended::Stopping => true,
-            Ended::Frame(_) | Ended::Refused(_) | Ended::Slow | Ended::NotReading => false,
+            Ended::Failed(_) => is_between,
+            Ended::Stopping => true,
+            Ended::Idle(_) | Ended::Frame(_) | Ended::Refused(_) | Ended::Slow | Ended::NotReading => false,
         }
     }
 }
@@ -299,7 +301,9 @@ impl Connection {
 
     fn log(&self, ended: &Ended) {
         let unanswered = self.pipeline.unanswered();
-        match ended.is_ordinary() {
+        let is_between = unanswered == 0 && self.activity.frame.get().is_none();
+        // Never a warning: whatever a client does, the node is well.
+        match ended.is_ordinary(is_between) {
             true => tracing::debug!(client = %self.peer, unanswered, "connection closed: {ended}"),
             false => tracing::info!(client = %self.peer, unanswered, "connection closed: {ended}"),
         }
