@@ -2,8 +2,8 @@
 //!
 //! Starting and answering are apart: a request's parts are queued to their owners when its frame is cut, and what is
 //! kept here only *collects* the replies. So it is enough to poll the oldest request: the others lose nothing by
-//! waiting, and answers leave in request order without a task per request. The count of requests is bounded;
-//! the reader waits for [`Pipeline::room`] before it cuts the next frame.
+//! waiting, and answers leave in request order without a task per request. The count of requests is bounded, and so
+//! are the bytes of answers that are ready; the reader waits for [`Pipeline::room`] before it cuts the next frame.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,6 +12,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+
+/// Above so many bytes of ready answers no further request is taken: their memory is in no budget, and a client that
+/// asks without reading would make any number of them.
+const READY_BYTES: usize = 4 << 20;
 
 /// What a request comes to.
 #[derive(Debug)]
@@ -22,6 +26,15 @@ pub enum Answer {
     Nothing,
     /// The connection ends here, for the reason given; answers of earlier requests have left.
     Close(String),
+}
+
+impl Answer {
+    fn bytes(&self) -> usize {
+        match self {
+            Answer::Send(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Answer::Nothing | Answer::Close(_) => 0,
+        }
+    }
 }
 
 /// A request that was started: answered already, or with replies to collect.
@@ -48,6 +61,10 @@ pub struct Pipeline {
 struct State {
     waiting: VecDeque<Started>,
     unanswered: usize,
+    /// Bytes of answers that are ready and have not left.
+    ready: usize,
+    /// Bytes of each answer that was taken and has not left.
+    taken: VecDeque<usize>,
     finished: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -60,6 +77,8 @@ impl Pipeline {
         let state = State {
             waiting: VecDeque::new(),
             unanswered: 0,
+            ready: 0,
+            taken: VecDeque::new(),
             finished: false,
             reader: None,
             writer: None,
@@ -74,7 +93,7 @@ impl Pipeline {
     pub fn room(&self) -> impl Future<Output = ()> + '_ {
         poll_fn(|context| {
             let mut state = self.state.borrow_mut();
-            if state.unanswered < self.limit {
+            if state.unanswered < self.limit && state.ready < READY_BYTES {
                 return Poll::Ready(());
             }
             state.reader = Some(context.waker().clone());
@@ -92,6 +111,9 @@ impl Pipeline {
             );
             assert!(!state.finished, "nothing is pushed after the end");
             state.unanswered += 1;
+            if let Started::Now(answer) = &started {
+                state.ready += answer.bytes();
+            }
             state.waiting.push_back(started);
             state.writer.take()
         };
@@ -132,10 +154,12 @@ impl Pipeline {
         let reader = {
             let mut state = self.state.borrow_mut();
             assert!(
-                count <= state.unanswered - state.waiting.len(),
+                count <= state.taken.len(),
                 "only what was taken can have left"
             );
             state.unanswered -= count;
+            let left: usize = state.taken.drain(..count).sum();
+            state.ready -= left;
             state.reader.take()
         };
         wake(reader);
@@ -155,9 +179,17 @@ impl Pipeline {
         };
         // Polled outside the borrow: what is polled may push or finish.
         match oldest {
-            Started::Now(answer) => Poll::Ready(Some(answer)),
+            Started::Now(answer) => {
+                self.state.borrow_mut().taken.push_back(answer.bytes());
+                Poll::Ready(Some(answer))
+            }
             Started::Later(mut future) => match future.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Ready(answer) => {
+                    let mut state = self.state.borrow_mut();
+                    state.ready += answer.bytes();
+                    state.taken.push_back(answer.bytes());
+                    Poll::Ready(Some(answer))
+                }
                 Poll::Pending => {
                     self.state.borrow_mut().waiting.push_front(Started::Later(future));
                     Poll::Pending
@@ -232,6 +264,23 @@ mod tests {
         pipeline.answered(1);
         assert!(poll(pipeline.room()).is_some());
         assert_eq!(pipeline.unanswered(), 1);
+    }
+
+    #[test]
+    fn room_is_for_few_bytes_of_ready_answers() {
+        let pipeline = Pipeline::new(100);
+        let large = || Answer::Send(vec![Bytes::from(vec![0; READY_BYTES])]);
+        pipeline.push(Started::Now(large()));
+        assert!(poll(pipeline.room()).is_none());
+        assert!(poll(pipeline.next()).is_some());
+        assert!(poll(pipeline.room()).is_none(), "taken is not yet sent");
+        pipeline.answered(1);
+        pipeline.push(Started::later(async move { large() }));
+        assert!(poll(pipeline.room()).is_some(), "it is not there yet");
+        assert!(poll(pipeline.next()).is_some());
+        assert!(poll(pipeline.room()).is_none());
+        pipeline.answered(1);
+        assert!(poll(pipeline.room()).is_some());
     }
 
     #[test]
