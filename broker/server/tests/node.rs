@@ -268,6 +268,19 @@ impl Client {
         min_bytes: i32,
         max_wait_ms: i32,
     ) -> Vec<(ErrorCode, Vec<String>)> {
+        self.send_fetch(topic, from, min_bytes, i32::MAX, max_wait_ms)
+            .await;
+        self.fetched().await
+    }
+
+    async fn send_fetch(
+        &self,
+        topic: &str,
+        from: &[(i32, i64)],
+        min_bytes: i32,
+        max_bytes: i32,
+        max_wait_ms: i32,
+    ) {
         let partitions = from
             .iter()
             .map(|(partition, fetch_offset)| fetch_request::FetchPartition {
@@ -283,11 +296,18 @@ impl Client {
         };
         let request = FetchRequest {
             min_bytes,
+            max_bytes,
             max_wait_ms,
             topics: vec![topic],
             ..Default::default()
         };
-        let answer = self.ask(ApiKey::Fetch, 12, |out, v| request.encode(out, v)).await;
+        self.send(ApiKey::Fetch, 12, |out, v| request.encode(out, v))
+            .await;
+    }
+
+    /// The answer to the next Fetch.
+    async fn fetched(&self) -> Vec<(ErrorCode, Vec<String>)> {
+        let answer = self.receive().await.expect("an answer");
         let answer = decode(&answer, ApiKey::Fetch, 12, FetchResponse::decode);
         let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
         partitions
@@ -521,6 +541,13 @@ fn a_long_poll_ends_with_enough_bytes_or_with_its_time() {
             "an error is told at once"
         );
         writing.await;
+        let begun = now();
+        reader.send_fetch("a", &[(0, 0)], 1 << 20, 60, 60_000).await;
+        assert_eq!(reader.fetched().await[0].1.len(), 1);
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "no more is waited for than may be read"
+        );
     });
 }
 

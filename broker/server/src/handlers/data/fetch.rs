@@ -146,7 +146,8 @@ impl Fetch {
                 .map(|(owner, (slots, wanted))| Share { owner, slots, wanted })
                 .collect(),
             max_bytes: usize::try_from(asked.max_bytes.min(bound)).unwrap_or(0),
-            min_bytes: usize::try_from(min_bytes).unwrap_or(0),
+            // As in Kafka: more than it may have no client waits for.
+            min_bytes: usize::try_from(min_bytes.min(asked.max_bytes).min(bound)).unwrap_or(0),
             deadline: now() + Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0)),
             is_read_committed: asked.isolation_level == READ_COMMITTED,
             interest: Interest::new(),
