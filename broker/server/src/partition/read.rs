@@ -141,6 +141,10 @@ async fn watch(node: &Node, seen: Vec<Seen>, missing: usize, deadline: Instant, 
             _ => return,
         }
     }
+    // A shard that stops wakes those who wait, once: who comes after that does not wait.
+    if node.is_stopping() {
+        return;
+    }
     while interested.is_there() && now() < deadline {
         let look = deadline.min(now() + LOOK);
         match select2(thirst.quenched(), sleep_until(look)).await {
