@@ -145,7 +145,8 @@ impl Activity {
 
     /// A frame is complete; `more` bytes of the next one are there.
     pub fn frame_complete(&self, more: usize) {
-        self.frame.set((more > 0).then_some((Duration::ZERO, more as u64)));
+        self.frame
+            .set((more > 0).then_some((Duration::ZERO, more as u64)));
     }
 
     fn sending(&self, bytes: u64) {

@@ -153,10 +153,7 @@ impl Pipeline {
     pub fn answered(&self, count: usize) {
         let reader = {
             let mut state = self.state.borrow_mut();
-            assert!(
-                count <= state.taken.len(),
-                "only what was taken can have left"
-            );
+            assert!(count <= state.taken.len(), "only what was taken can have left");
             state.unanswered -= count;
             let left: usize = state.taken.drain(..count).sum();
             state.ready -= left;

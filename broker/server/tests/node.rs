@@ -222,14 +222,7 @@ impl Client {
             .await;
     }
 
-    async fn send_produce_within(
-        &self,
-        timeout_ms: i32,
-        topic: &str,
-        index: i32,
-        acks: i16,
-        records: &[u8],
-    ) {
+    async fn send_produce_within(&self, timeout_ms: i32, topic: &str, index: i32, acks: i16, records: &[u8]) {
         let part = produce_request::PartitionProduceData {
             index,
             records: Some(records),

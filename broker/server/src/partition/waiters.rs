@@ -93,7 +93,12 @@ impl Thirst {
 pub struct Waiters {
     producers: RefCell<BTreeMap<Offset, Vec<oneshot::Sender<()>>>>,
     consumers: RefCell<Vec<Weak<Thirst>>>,
+    /// So many consumers were there after the last sweep.
+    swept: Cell<usize>,
 }
+
+/// Fewer consumers than this are not looked through for those that left.
+const SWEEP_LEAST: usize = 16;
 
 impl Waiters {
     /// Resolves when the high watermark has reached `until`; with an error when the partition has left this shard or
@@ -107,8 +112,28 @@ impl Waiters {
     /// Counts what becomes visible from now on towards `thirst`, for as long as somebody holds it.
     pub fn add_consumer(&self, thirst: &Rc<Thirst>) {
         let mut consumers = self.consumers.borrow_mut();
-        // Those that left are swept out here, so that a partition nobody writes to does not collect them.
-        consumers.retain(|consumer| consumer.strong_count() > 0);
+        // A fetch may name a partition any number of times.
+        if consumers
+            .iter()
+            .rev()
+            .take(SWEEP_LEAST)
+            .any(|one| std::ptr::eq(one.as_ptr(), Rc::as_ptr(thirst)))
+        {
+            return;
+        }
+        // Those that left are swept out here, so that a partition nobody writes to does not collect them: there are
+        // never more than twice as many as wait. Whoever still waits for a client that has gone is told.
+        if consumers.len() >= SWEEP_LEAST.max(2 * self.swept.get()) {
+            consumers.retain(|consumer| {
+                let thirst = consumer.upgrade();
+                let waits = thirst.as_ref().is_some_and(|thirst| thirst.interested.is_there());
+                if !waits && let Some(thirst) = thirst {
+                    thirst.quenched.notify_one();
+                }
+                waits
+            });
+            self.swept.set(consumers.len());
+        }
         consumers.push(Rc::downgrade(thirst));
     }
 
@@ -183,6 +208,30 @@ mod tests {
         assert_eq!(waiters.producers(), 1);
         waiters.abandon();
         assert!(is_ready(&mut second));
+    }
+
+    #[test]
+    fn consumers_that_left_are_not_collected() {
+        let waiters = Waiters::default();
+        let stays = Interest::new();
+        let waits: Vec<Rc<Thirst>> = (0..20).map(|_| Thirst::new(1, stays.share())).collect();
+        for thirst in &waits {
+            waiters.add_consumer(thirst);
+            waiters.add_consumer(thirst);
+        }
+        assert_eq!(waiters.consumers.borrow().len(), 20);
+        let mut left = Vec::new();
+        for _ in 0..1000 {
+            let interest = Interest::new();
+            let thirst = Thirst::new(1, interest.share());
+            waiters.add_consumer(&thirst);
+            // Nobody has told the wait itself, as when the client of another shard has gone.
+            left.push(thirst);
+        }
+        assert!(waiters.consumers.borrow().len() <= 41);
+        assert!(left.iter().all(|thirst| is_ready(thirst.quenched())));
+        waiters.moved(Offset(1), 1);
+        assert!(waits.iter().all(|thirst| is_ready(thirst.quenched())));
     }
 
     #[test]

@@ -192,6 +192,8 @@ impl Fetch {
     /// Waits until one of the owners has seen its part of `missing` bytes since the last read, or for the deadline.
     async fn wait_for(&self, missing: usize) {
         let part = missing.div_ceil(self.shares.len());
+        // Of this wait: it ends with it, and the watches on the other shards with it.
+        let interest = Interest::new();
         let mut watches = Vec::with_capacity(self.shares.len());
         for share in &self.shares {
             let seen = share.wanted.iter().zip(&share.slots).map(|(wanted, slot)| {
@@ -205,7 +207,7 @@ impl Fetch {
                     high_watermark,
                 }
             });
-            let (seen, interest, deadline) = (seen.collect(), self.interest.share(), self.deadline);
+            let (seen, interest, deadline) = (seen.collect(), interest.share(), self.deadline);
             watches.push(mesh::call(share.owner, move || {
                 read::watch_here(seen, part, deadline, interest)
             }));
