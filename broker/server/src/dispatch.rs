@@ -1,7 +1,11 @@
 //! From a frame to the handler of its API: the one `match` on the API key.
 //!
-//! What a newcomer would get wrong: nothing here may wait. When [`start`] returns, everything that the request does
-//! to a partition is queued to its owner, and that is what keeps the requests of a connection in order.
+//! What a newcomer would get wrong: nothing here may wait. When [`start`] returns, everything that the request
+//! appends to a partition is queued to its owner, and that is what keeps the appends of a connection in order. Fetch and
+//! ListOffsets, which look at what is committed, ask the owners only when all earlier requests of the connection are
+//! answered (the pipeline polls the oldest alone): so they see what was produced before them on the connection, as with
+//! Kafka, which handles one request of a connection at a time. What they do *not* promise is to miss what a later
+//! request of the connection produces: that may be appended before.
 
 use std::rc::Rc;
 

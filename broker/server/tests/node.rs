@@ -460,6 +460,27 @@ fn acks_0_is_never_answered_and_a_failure_closes() {
 }
 
 #[test]
+fn what_is_asked_behind_a_produce_sees_its_records() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 4)]).await.expect("created");
+        for offset in 0..20 {
+            for partition in 0..4 {
+                client.send_produce("a", partition, 1, &batch("mine", None)).await;
+                client
+                    .send_fetch("a", &[(partition, offset)], 0, i32::MAX, 0)
+                    .await;
+            }
+            for _ in 0..4 {
+                assert_eq!(client.produced().await, Ok(offset));
+                let (error, values) = client.fetched().await.remove(0);
+                assert_eq!((error, values.len()), (ErrorCode::None, 1));
+            }
+        }
+    });
+}
+
+#[test]
 fn a_produce_waits_for_the_commit_whatever_its_timeout() {
     check(|address| async move {
         let client = Client::connect(address).await;

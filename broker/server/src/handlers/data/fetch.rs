@@ -6,7 +6,8 @@
 //!
 //! What a newcomer would get wrong: a request for a session is answered with session id 0, which means "no session",
 //! and the client then sends full requests; partitions live on several shards, so a long poll first reads them all
-//! and only then waits on each of them for a share of what is missing.
+//! and only then waits on each of them for a share of what is missing; and nothing is read before the earlier requests of
+//! the connection are answered (see `dispatch`).
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -65,7 +66,7 @@ struct Fetch {
     interest: Interest,
 }
 
-/// Queues the first reads to the owners; the answer waits for enough bytes or for the time given.
+/// When its turn to be answered has come, reads from the owners; the answer waits for enough bytes or for the time given.
 pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, DecodeError> {
     let asked = request.decode(FetchRequest::decode)?;
     if asked.session_epoch > 0 {
@@ -77,9 +78,13 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
         };
         return Ok(request.reply_to.now(|out, version| response.encode(out, version)));
     }
-    let fetch = Fetch::new(request, context, &asked);
-    let first = fetch.read_all(fetch.shares.len() == 1);
-    Ok(Started::later(fetch.collect(first)))
+    let max_wait = Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0));
+    let mut fetch = Fetch::new(request, context, &asked);
+    Ok(Started::later(async move {
+        fetch.deadline = now() + max_wait;
+        let first = fetch.read_all(fetch.shares.len() == 1);
+        fetch.collect(first).await
+    }))
 }
 
 impl Fetch {
@@ -148,7 +153,7 @@ impl Fetch {
             max_bytes: usize::try_from(asked.max_bytes.min(bound)).unwrap_or(0),
             // As in Kafka: more than it may have no client waits for.
             min_bytes: usize::try_from(min_bytes.min(asked.max_bytes).min(bound)).unwrap_or(0),
-            deadline: now() + Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0)),
+            deadline: now(),
             is_read_committed: asked.isolation_level == READ_COMMITTED,
             interest: Interest::new(),
         }

@@ -20,7 +20,7 @@ use crate::context::{Context, Request};
 use crate::partition::offsets::{self, Found, Looked, Sought};
 use crate::pipeline::Started;
 
-/// Queues the questions to the owners, and answers when all have replied.
+/// When its turn to be answered has come, asks the owners, and answers when all have replied.
 pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, DecodeError> {
     let asked = request.decode(ListOffsetsRequest::decode)?;
     let reply_to = request.reply_to;
@@ -61,11 +61,11 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
         let partitions = topic.partitions.iter().map(|part| part.partition_index);
         topics.push((topic.name.to_owned(), partitions.collect()));
     }
-    let calls: Vec<_> = owners
-        .into_iter()
-        .map(|(owner, (slots, looked))| (slots, mesh::call(owner, move || offsets::look_up_here(looked))))
-        .collect();
     Ok(Started::later(async move {
+        let calls: Vec<_> = owners
+            .into_iter()
+            .map(|(owner, (slots, looked))| (slots, mesh::call(owner, move || offsets::look_up_here(looked))))
+            .collect();
         for (slots, call) in calls {
             for (slot, found) in slots.into_iter().zip(call.await.unwrap_or_default()) {
                 if let Some(result) = results.get_mut(slot) {
