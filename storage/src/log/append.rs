@@ -26,6 +26,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// Offset of the last record.
     pub last_offset: Offset,
+    /// Its largest timestamp as it is stored: under LogAppendTime when it was appended. In ms since 1970.
+    pub max_timestamp: i64,
     /// The batch was there already, at these offsets; nothing was appended. It may not be durable yet.
     pub is_duplicate: bool,
 }
@@ -99,6 +101,7 @@ impl Log {
             return Ok(Appended {
                 base_offset: old.first_offset(),
                 last_offset: old.last_offset,
+                max_timestamp: old.timestamp,
                 is_duplicate: true,
             });
         }
@@ -157,6 +160,7 @@ impl Log {
         let appended = Appended {
             base_offset: parsed.base_offset(),
             last_offset: parsed.last_offset(),
+            max_timestamp: parsed.max_timestamp(),
             is_duplicate: false,
         };
         let length = batch.len();

@@ -165,7 +165,11 @@ impl Partition {
         }
         let answer = Appended {
             base_offset: appended.base_offset,
-            append_time_ms: valid.append_time_ms(),
+            // Of a repeat: when the batch was appended the first time.
+            append_time_ms: match valid.append_time_ms() {
+                -1 => -1,
+                _ => appended.max_timestamp,
+            },
             ..refused(ErrorCode::None)
         };
         let is_answered_at_once = options.acks == Acks::None || end <= self.high_watermark();
