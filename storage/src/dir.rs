@@ -47,8 +47,12 @@ pub struct Dir {
     meta: MetaProperties,
     report: Report,
     previous_broker_epoch: i64,
-    _lock: fs::Lock,
+    _lock: DirLock,
 }
+
+/// A log dir that this process has for itself; dropping it gives it up.
+#[derive(Debug)]
+pub struct DirLock(#[allow(dead_code, reason = "held for its Drop")] fs::Lock);
 
 #[derive(Debug)]
 struct Shared {
@@ -140,26 +144,32 @@ impl Dir {
             .map_err(|wrong| StorageError::damaged(&file, 0, wrong.to_string()))
     }
 
-    /// Locks the directory, says that it is open, and recovers what a crash left in the journals.
+    /// Takes the directory for this process alone; what is done before [`Dir::open_locked`] nobody else sees half
+    /// done. The directory must be there; it need not be formatted.
     ///
     /// # Errors
-    /// [`StorageError::Locked`] when another process has it, [`StorageError::Foreign`] when it is another
-    /// node's or not formatted; of the disk.
+    /// [`StorageError::Locked`] when another process has it; of the disk.
+    pub async fn lock(path: impl AsRef<Path>) -> Result<DirLock, StorageError> {
+        lock(path.as_ref()).await.map(DirLock)
+    }
+
+    /// [`Dir::lock`] and [`Dir::open_locked`]; a directory that is not formatted is not touched.
+    ///
+    /// # Errors
+    /// Of both.
     pub async fn open(config: DirConfig) -> Result<Dir, StorageError> {
+        own_meta(&config).await?;
+        let lock = Dir::lock(&config.path).await?;
+        Dir::open_locked(lock, config).await
+    }
+
+    /// Says that the directory is open, and recovers what a crash left in the journals.
+    ///
+    /// # Errors
+    /// [`StorageError::Foreign`] when it is another node's or not formatted; of the disk.
+    pub async fn open_locked(lock: DirLock, config: DirConfig) -> Result<Dir, StorageError> {
+        let meta = own_meta(&config).await?;
         let path = config.path;
-        let Some(meta) = Self::read_meta(&path).await? else {
-            return Err(StorageError::foreign(
-                &path,
-                "there is no meta.properties: not formatted",
-            ));
-        };
-        if let Some((node, cluster)) = &config.expected
-            && (meta.node_id != *node || meta.cluster_id != *cluster)
-        {
-            let what = format!("belongs to node {} of cluster {}", meta.node_id, meta.cluster_id);
-            return Err(StorageError::foreign(&path, what));
-        }
-        let lock = lock(&path).await?;
         let left = guard::look(&path).await?;
         let (mut checkpoint, is_ours) = believed(&path, &left).await?;
         let (high_watermarks, log_starts) = text_checkpoints(&path, is_ours).await?;
@@ -265,6 +275,24 @@ impl Dir {
         }
         guard::close(path, broker_epoch, checkpoint.token).await
     }
+}
+
+/// The `meta.properties` of a directory that is the expected node's.
+async fn own_meta(config: &DirConfig) -> Result<MetaProperties, StorageError> {
+    let path = &config.path;
+    let Some(meta) = Dir::read_meta(path).await? else {
+        return Err(StorageError::foreign(
+            path,
+            "there is no meta.properties: not formatted",
+        ));
+    };
+    if let Some((node, cluster)) = &config.expected
+        && (meta.node_id != *node || meta.cluster_id != *cluster)
+    {
+        let what = format!("belongs to node {} of cluster {}", meta.node_id, meta.cluster_id);
+        return Err(StorageError::foreign(path, what));
+    }
+    Ok(meta)
 }
 
 async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {

@@ -26,7 +26,7 @@ mod tail;
 pub mod time_index;
 
 pub use crate::core::{Options, Stats};
-pub use dir::{Dir, DirConfig, DirShare};
+pub use dir::{Dir, DirConfig, DirLock, DirShare};
 pub use error::StorageError;
 pub use log::{AppendError, Appended, Log, ReadAt, ReadData, ReadError, TimestampOffset};
 pub use log_config::LogConfig;

@@ -28,7 +28,8 @@ pub struct Formatted {
     pub directory_id: Uuid,
 }
 
-/// Checks that the directory belongs to this node, and formats it if it is empty.
+/// Checks that the directory belongs to this node, and formats it if it is empty. It must be there, and locked: two that
+/// format at once would each believe in another cluster.
 ///
 /// # Errors
 /// One line: it belongs to somebody else, or the disk fails.
@@ -74,8 +75,6 @@ pub async fn open(dir: &Path, settings: &Settings) -> Result<Formatted, String> 
 }
 
 async fn format(dir: &Path, settings: &Settings) -> Result<Formatted, String> {
-    let made = fs::create_dir_all(dir).await;
-    made.map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     let entries = fs::read_dir(dir)
         .await
         .map_err(|error| format!("cannot list {}: {error}", dir.display()))?;

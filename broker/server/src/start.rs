@@ -1,8 +1,8 @@
 //! The way up: the data directory, the stores, the metadata log, the partitions, and last the clients.
 //!
-//! Everything happens on shard 0, which opens the other shards by messages. What a newcomer would get wrong: sockets are
-//! bound before anything else costs time, so that a port in use is told at once, but nobody is accepted before every
-//! partition is there.
+//! Everything happens on shard 0, which opens the other shards by messages. What a newcomer would get wrong: the order.
+//! The directory is locked before anything is written to it, and before a port in use could be told instead of who has
+//! the directory; sockets are bound before recovery costs time; nobody is accepted before every partition is there.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use shards::connections::{Spread, hand_out};
 use shards::net::TcpListener;
 use shards::sync::Signal;
 use shards::{Gate, Priority, ShardId, fs, mesh, random};
-use storage::{Dir, DirConfig, DirShare, Log, LogConfig, Options, PartitionId, ReadAt, Store};
+use storage::{Dir, DirConfig, DirLock, DirShare, Log, LogConfig, Options, PartitionId, ReadAt, Store};
 
 use crate::config::{Listener, Settings};
 use crate::controller_driver::ControllerDriver;
@@ -67,13 +67,15 @@ impl Running {
 pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let started = shards::time::now();
     let settings = &setup.config.settings;
+    let lock = lock_dir(settings).await?;
+    let formatted = format::open(&settings.data_dir, settings).await?;
     let sockets: Vec<Rc<TcpListener>> = bind(&setup.addresses)?;
     let addresses = sockets
         .iter()
         .map(|socket| socket.local_addr())
         .collect::<Result<Vec<_>, _>>();
     let addresses = addresses.map_err(|error| format!("a listener has no address: {error}"))?;
-    let dir = open_dir(settings).await?;
+    let dir = open_dir(lock, settings, formatted.cluster_id).await?;
     let shared = Arc::new(Shared {
         config: setup.config.clone(),
         cluster_id: dir.meta().cluster_id.clone(),
@@ -132,16 +134,24 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<Rc<TcpListener>>, String> {
     addresses.iter().map(bind).collect()
 }
 
-async fn open_dir(settings: &Settings) -> Result<Dir, String> {
-    let formatted = format::open(&settings.data_dir, settings).await?;
+/// Takes the directory for this process, and makes it first if need be.
+async fn lock_dir(settings: &Settings) -> Result<DirLock, String> {
+    let path = &settings.data_dir;
+    let made = fs::create_dir_all(path).await;
+    made.map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    Dir::lock(path).await.map_err(|error| error.to_string())
+}
+
+async fn open_dir(lock: DirLock, settings: &Settings, cluster_id: String) -> Result<Dir, String> {
     let config = DirConfig {
         path: settings.data_dir.clone(),
         shards: shards::current().count(),
         journal_bytes: settings.journal_bytes,
-        expected: Some((settings.node_id, formatted.cluster_id)),
+        expected: Some((settings.node_id, cluster_id)),
         options: Options::default(),
     };
-    let dir = Dir::open(config).await.map_err(|error| error.to_string())?;
+    let opened = Dir::open_locked(lock, config).await;
+    let dir = opened.map_err(|error| error.to_string())?;
     let report = dir.report();
     if report.commits > 0 {
         tracing::info!(
