@@ -27,14 +27,19 @@ pub async fn open_all(node: &Rc<Node>, view: &Arc<View>) {
     let permits = shards::sync::Semaphore::new(OPENED_AT_ONCE);
     let opening = Gate::new();
     for topic in view.image.topics().iter() {
-        let settings = topic_settings(node, view, &topic.name);
+        let mut missing = Vec::new();
         for id in mine(node, view, topic) {
-            if let Some(partition) = node.partition(id) {
-                if let Some(of_image) = topic.partition(id.partition) {
-                    partition.lead_from(of_image.leader_epoch);
-                }
-                continue;
+            match (node.partition(id), topic.partition(id.partition)) {
+                (Some(partition), Some(of_image)) => partition.lead_from(of_image.leader_epoch),
+                _ => missing.push(id),
             }
+        }
+        if missing.is_empty() {
+            continue;
+        }
+        // Only now: it is much work, and this runs at every change of metadata.
+        let settings = topic_settings(node, view, &topic.name);
+        for id in missing {
             let permit = permits.acquire(1).await;
             let (node, topic) = (node.clone(), topic.clone());
             let settings = settings.clone();
@@ -67,17 +72,15 @@ pub async fn remove_all(node: &Rc<Node>, view: &Arc<View>) {
 }
 
 /// The partitions of a topic that this shard owns and this node has a replica of.
-fn mine(node: &Node, view: &View, topic: &Topic) -> Vec<PartitionId> {
+fn mine<'a>(node: &'a Node, view: &'a View, topic: &'a Topic) -> impl Iterator<Item = PartitionId> + 'a {
     let this = node.settings().node_id;
-    let owned = topic.partitions().filter(|(index, one)| {
+    let owned = topic.partitions().filter(move |(index, one)| {
         view.owner(topic.id, *index) == Ok(node.shard) && one.replicas.contains(&this)
     });
-    owned
-        .map(|(index, _)| PartitionId {
-            topic_id: topic.id,
-            partition: index,
-        })
-        .collect()
+    owned.map(|(index, _)| PartitionId {
+        topic_id: topic.id,
+        partition: index,
+    })
 }
 
 async fn open(node: &Node, topic: &Topic, id: PartitionId, settings: &TopicSettings) {
