@@ -36,6 +36,7 @@ struct Asked {
 }
 
 /// One topic to be answered.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
     Id(TopicId),
     Name(String),
@@ -52,7 +53,13 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
         topics: match &body.topics {
             None => all(&view),
             Some(topics) if topics.is_empty() && reply_to.version == 0 => all(&view),
-            Some(topics) => topics.iter().map(wanted).collect(),
+            // Each once, as Kafka does: a small request cannot make a huge answer.
+            Some(topics) => topics
+                .iter()
+                .map(wanted)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         },
         with_topic_operations: body.include_topic_authorized_operations,
         with_cluster_operations: body.include_cluster_authorized_operations,
