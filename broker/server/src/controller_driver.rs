@@ -18,8 +18,10 @@ use bytes::Bytes;
 use metadata::{Controller, Decision, Loader};
 use protocol::batch::{Batch, HeaderFields};
 use protocol::error_code::ErrorCode;
+use protocol::messages::MetadataRecord;
 use protocol::records::BatchBuilder;
 use protocol::types::Offset;
+use protocol::wire::Reader;
 use shards::mesh::{self, Call};
 use shards::sync::{Notify, Signal};
 use shards::time::wall_ms;
@@ -32,6 +34,8 @@ use crate::quorum_driver::QuorumDriver;
 
 /// The controller's shard.
 const HOME: ShardId = ShardId(0);
+/// The bytes of a batch that was built here, with much to spare.
+const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// The active controller and the way of its records. One per node, on shard 0.
 pub struct ControllerDriver {
@@ -191,7 +195,8 @@ impl ControllerDriver {
         }
     }
 
-    /// The view behind all batches up to `committed`.
+    /// The view behind the batches up to `committed`, or up to the first that removes a topic: what is removed must be
+    /// gone before a later batch may give its name to another topic.
     fn apply(&self, committed: Offset) -> Result<Arc<View>, metadata::loader::Error> {
         let mut loader = self.loader.borrow_mut();
         let mut appended = self.appended.borrow_mut();
@@ -199,8 +204,12 @@ impl ControllerDriver {
             && *end <= committed
         {
             let batch = Batch::parse(batch).expect("the batch was built here");
+            let removes = removes_a_topic(&batch)?;
             loader.apply_batch(&batch)?;
             appended.pop_front();
+            if removes {
+                break;
+            }
         }
         let view = crate::shard::Node::current().view();
         Ok(Arc::new(view.next(loader.image().clone(), loader.next_offset())))
@@ -217,4 +226,20 @@ impl ControllerDriver {
     pub fn stop(&self) {
         self.stopping.set();
     }
+}
+
+/// Whether a batch of metadata records takes a topic away.
+fn removes_a_topic(batch: &Batch<'_>) -> Result<bool, metadata::loader::Error> {
+    let records = batch
+        .records(BATCH_BYTES_MAX)
+        .map_err(metadata::loader::Error::Records)?;
+    for record in &records {
+        let value = record.map_err(metadata::loader::Error::Records)?.value;
+        // What cannot be read fails when it is applied.
+        let decoded = MetadataRecord::decode(&mut Reader::new(value.unwrap_or_default(), BATCH_BYTES_MAX));
+        if let Ok((MetadataRecord::RemoveTopic(_), _)) = decoded {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

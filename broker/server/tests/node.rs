@@ -761,3 +761,113 @@ fn what_was_acknowledged_is_there_after_any_end() {
         },
     );
 }
+
+#[test]
+fn a_topic_is_described_once_however_often_it_is_named() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 2)]).await.expect("it is created");
+        let topic = |name| metadata_request::MetadataRequestTopic {
+            name: Some(name),
+            ..Default::default()
+        };
+        let request = MetadataRequest {
+            topics: Some(["a", "none", "a", "none", "a"].map(topic).to_vec()),
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::Metadata, 12, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::Metadata, 12, MetadataResponse::decode);
+        let names: Vec<_> = answer.topics.iter().map(|topic| topic.name).collect();
+        assert_eq!(names, [Some("a"), Some("none")]);
+    });
+}
+
+#[test]
+fn what_is_not_named_rightly_is_refused_and_the_rest_deleted() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        let id = client.create(&[("a", 1)]).await.expect("it is created");
+        client.create(&[("b", 1)]).await.expect("it is created");
+        let state = |name, topic_id| delete_topics_request::DeleteTopicState { name, topic_id };
+        let request = DeleteTopicsRequest {
+            topics: vec![
+                state(Some("a"), id),
+                state(None, Uuid::ZERO),
+                state(Some("b"), Uuid::ZERO),
+                state(Some("none"), Uuid::ZERO),
+            ],
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::DeleteTopics, 6, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::DeleteTopics, 6, DeleteTopicsResponse::decode);
+        let codes: Vec<_> = answer
+            .responses
+            .iter()
+            .map(|one| (one.name, ErrorCode::from_code(one.error_code)))
+            .collect();
+        assert_eq!(
+            codes,
+            [
+                (Some("a"), ErrorCode::InvalidRequest),
+                (None, ErrorCode::InvalidRequest),
+                (Some("b"), ErrorCode::None),
+                (Some("none"), ErrorCode::UnknownTopicOrPartition),
+            ]
+        );
+        assert_eq!(
+            client.metadata(Some("a"), Uuid::ZERO, false).await.0,
+            ErrorCode::None
+        );
+    });
+}
+
+#[test]
+fn a_topic_made_again_at_once_keeps_its_files() {
+    check_over_restart(
+        |address| async move {
+            let client = Client::connect(address).await;
+            client.create(&[("a", 2)]).await.expect("it is created");
+            let deletion = DeleteTopicsRequest {
+                topic_names: vec!["a"],
+                timeout_ms: 10_000,
+                ..Default::default()
+            };
+            let creation = CreateTopicsRequest {
+                topics: vec![create_topics_request::CreatableTopic {
+                    name: "a",
+                    num_partitions: 2,
+                    replication_factor: 1,
+                    ..Default::default()
+                }],
+                timeout_ms: 10_000,
+                ..Default::default()
+            };
+            // Both are decided before the first of them is committed.
+            client
+                .send(ApiKey::DeleteTopics, 4, |out, v| deletion.encode(out, v))
+                .await;
+            client
+                .send(ApiKey::CreateTopics, 7, |out, v| creation.encode(out, v))
+                .await;
+            client.receive().await.expect("it is deleted");
+            let created = client.receive().await.expect("it is created");
+            let created = decode(&created, ApiKey::CreateTopics, 7, CreateTopicsResponse::decode);
+            assert_eq!(created.topics[0].error_code, 0);
+            for partition in 0..2 {
+                assert_eq!(client.produce("a", partition, "kept").await, Ok(0));
+            }
+        },
+        |address| async move {
+            let client = Client::connect(address).await;
+            for partition in 0..2 {
+                let found = client.fetch("a", &[(partition, 0)], 1, 0).await;
+                assert_eq!(found, [(ErrorCode::None, vec!["kept".to_owned()])]);
+            }
+        },
+    );
+}
