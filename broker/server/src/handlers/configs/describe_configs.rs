@@ -3,6 +3,7 @@
 //! 1 adds the source of a value and its synonyms; 2 changes throttling only; 3 adds type and documentation; 4 is
 //! flexible. A null list of keys asks for all settings. Secrets have no value.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use protocol::error_code::ErrorCode;
@@ -28,13 +29,19 @@ type Described = Result<Vec<Entry>, (ErrorCode, String)>;
 pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, DecodeError> {
     let asked = request.decode(DescribeConfigsRequest::decode)?;
     let view = context.node.view();
-    let described: Vec<Described> = asked
-        .resources
+    // Each resource once: a small request cannot make a huge answer.
+    let mut resources: Vec<&DescribeConfigsResource<'_>> = Vec::with_capacity(asked.resources.len());
+    let mut seen = BTreeSet::new();
+    for resource in &asked.resources {
+        if seen.insert((resource.resource_type, resource.resource_name)) {
+            resources.push(resource);
+        }
+    }
+    let described: Vec<Described> = resources
         .iter()
         .map(|resource| describe(context, &view, resource))
         .collect();
-    let results = asked
-        .resources
+    let results = resources
         .iter()
         .zip(&described)
         .map(|(resource, described)| match described {
