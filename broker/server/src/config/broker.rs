@@ -69,8 +69,9 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         "Time during which a record is not compacted.";
     "log.cleaner.threads", int(0, I32), Some("1"), Cluster, Later,
         "Threads that clean logs.";
-    "log.cleanup.policy", Kind::List { of: &["compact", "delete"], filled: false }, Some("delete"), Cluster, Later,
-        "What happens to old segments: `delete`, `compact`, both, or nothing.";
+    "log.cleanup.policy", Kind::List { of: &["compact", "delete"], filled: false }, Some("delete"), Cluster, Acted,
+        "What happens to old segments: `delete`, `compact`, both, or nothing. For the time being nothing is deleted or \
+         compacted; with `compact` records must have keys.";
     "log.dir", LIST, Some("./data"), Restart, Acted,
         "The log directory when `log.dirs` is not set.";
     "log.dir.failure.timeout.ms", long(1, I64), Some("30000"), Restart, Later,
@@ -87,7 +88,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         "How often it is checked whether a log should be flushed.";
     "log.flush.start.offset.checkpoint.interval.ms", int(0, I32), Some("60000"), Restart, Later,
         "How often log start offsets are written down.";
-    "log.index.interval.bytes", int(0, I32), Some("4096"), Cluster, Later,
+    "log.index.interval.bytes", int(0, I32), Some("4096"), Cluster, Acted,
         "Bytes of records between two entries of an index.";
     "log.index.size.max.bytes", int(4, I32), Some("10485760"), Cluster, Later,
         "Largest size of an index file.";

@@ -35,7 +35,8 @@ pub(super) const SETTINGS: &[Setting] = settings! {
     "controller.quorum.auto.join.enable", Kind::Boolean, Some("false"), Restart, Later,
         "Whether a new controller adds itself to the voters.";
     "controller.quorum.bootstrap.servers", LIST, Some(""), Restart, Acted,
-        "Addresses of controllers to find the quorum by, as HOST:PORT.";
+        "Addresses of controllers to find the quorum by, as HOST:PORT. For the time being one, this node itself; the \
+         directory is formatted without voters in it, so Apache Kafka opens it with `controller.quorum.voters`.";
     "controller.quorum.election.backoff.max.ms", int(0, I32), Some("1000"), Restart, Later,
         "Longest random wait after an election without a winner.";
     "controller.quorum.election.timeout.ms", int(0, I32), Some("1000"), Restart, Later,

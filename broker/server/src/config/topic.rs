@@ -7,8 +7,9 @@ use super::setting::{I32, I64, INT, Kind, LONG, Setting, int, long, settings};
 
 /// The settings, by name.
 pub(super) const SETTINGS: &[Setting] = settings! {
-    "cleanup.policy", Kind::List { of: &["compact", "delete"], filled: false }, Some("delete"), Cluster, Later,
-        "What happens to old segments: `delete`, `compact`, both, or nothing.";
+    "cleanup.policy", Kind::List { of: &["compact", "delete"], filled: false }, Some("delete"), Cluster, Acted,
+        "What happens to old segments: `delete`, `compact`, both, or nothing. For the time being nothing is deleted or \
+         compacted; with `compact` records must have keys.";
     "compression.gzip.level", Kind::Int { min: 1, max: 9, or: Some(-1) }, Some("-1"), Cluster, Later,
         "Level at which gzip compresses when the broker compresses itself; -1 is the codec's own default.";
     "compression.lz4.level", int(1, 17), Some("9"), Cluster, Later,
@@ -30,7 +31,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
         "Time after which the log is flushed. Klamm acknowledges only what is durable and needs no such interval.";
     "follower.replication.throttled.replicas", Kind::Throttled, Some(""), Cluster, Later,
         "Replicas that are throttled as followers, as PARTITION:BROKER, or `*` for all.";
-    "index.interval.bytes", int(0, I32), Some("4096"), Cluster, Later,
+    "index.interval.bytes", int(0, I32), Some("4096"), Cluster, Acted,
         "Bytes of records between two entries of an index.";
     "internal.segment.bytes", INT, None, Cluster, Hidden,
         "Size of segments, below the public bound.";
