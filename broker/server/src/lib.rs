@@ -67,6 +67,8 @@ pub struct Setup {
 pub enum Ended {
     /// It was told to stop, and everything is closed cleanly.
     Stopped,
+    /// It was told to stop while it started. Nothing was acknowledged yet; the next start recovers what this one left.
+    Abandoned,
     /// It was told a second time while it stopped, and ended at once. The next start recovers.
     Interrupted,
     /// It could not start, or could not close cleanly: one line for an operator.
@@ -103,8 +105,7 @@ impl Broker {
         let running = match select2(starting, signals.next()).await {
             Either::First(Ok(running)) => running,
             Either::First(Err(error)) => return Ended::Failed(error),
-            // Nothing was acknowledged yet; what is half opened is recovered by the next start.
-            Either::Second(_) => return Ended::Interrupted,
+            Either::Second(_) => return Ended::Abandoned,
         };
         self.started.set(running.addresses().to_vec()).ok();
         match select2(running.failed.wait(), signals.next()).await {

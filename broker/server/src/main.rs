@@ -93,7 +93,7 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     flush.wait(Duration::from_secs(1));
     ran.map_err(|error| error.to_string())?;
     match broker.ended() {
-        Some(Ended::Stopped) => Ok(()),
+        Some(Ended::Stopped | Ended::Abandoned) => Ok(()),
         Some(Ended::Interrupted) => {
             Err("stopped at once, without closing; the next start recovers".to_owned())
         }
