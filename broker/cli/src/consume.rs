@@ -21,6 +21,8 @@ use crate::output::{self, Format};
 use crate::record_text::{HeaderText, RecordText, to_fields};
 
 const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries of a partition whose leader answers with an error that may pass.
+const RETRY: Duration = Duration::from_millis(200);
 const MAX_WAIT: Duration = Duration::from_millis(500);
 const RESPONSE_BYTES: i32 = 16 << 20;
 const PARTITION_BYTES: i32 = 1 << 20;
@@ -108,6 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         topic,
         next: BTreeMap::new(),
         ends: BTreeMap::new(),
+        failing: BTreeMap::new(),
     };
     consumer.begin()?;
     consumer.read()
@@ -122,6 +125,8 @@ struct Consumer<'a> {
     next: BTreeMap<i32, i64>,
     /// Where to stop, with `--exit`.
     ends: BTreeMap<i32, i64>,
+    /// Since when a partition has had nothing but errors that may pass.
+    failing: BTreeMap<i32, Instant>,
 }
 
 impl Consumer<'_> {
@@ -256,6 +261,10 @@ impl Consumer<'_> {
             for (index, code, records) in answer {
                 let may_pass = ErrorCode::from_code(code).is_retriable() && code != 0;
                 if may_pass {
+                    let since = *self.failing.entry(index).or_insert_with(Instant::now);
+                    let name = format!("{}-{index}", self.arguments.topic);
+                    ensure!(since.elapsed() < TOPIC_PATIENCE, kafka_error(&name, code, None));
+                    std::thread::sleep(RETRY);
                     (self.cluster, self.topic) =
                         Cluster::await_topic(&mut self.client, &self.arguments.topic, TOPIC_PATIENCE)?;
                     continue;
@@ -264,6 +273,7 @@ impl Consumer<'_> {
                     code == 0,
                     kafka_error(&format!("{}-{index}", self.arguments.topic), code, None)
                 );
+                self.failing.remove(&index);
                 found += self.print(index, &records, printed + found)?;
             }
         }
