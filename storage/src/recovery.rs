@@ -76,6 +76,9 @@ pub(crate) async fn recover(
     let mut rotten: BTreeMap<PartitionId, String> = BTreeMap::new();
     let mut everything_is_suspect = None;
     for path in journals(dir).await? {
+        // What a killed process wrote and did not sync can be read, and a power cut may still take it: it must
+        // not get into a checkpoint before it is durable here (D15).
+        fs::sync_file(&path).await.during("sync", &path)?;
         let found = replay::read(&path, |_, record: Record<'_>| {
             replayed
                 .entry(record.id())
