@@ -320,10 +320,14 @@ impl Machine {
         nodes[node].device.crash(crash, &mut random);
     }
 
-    /// Ends every process, so that nothing of the world holds the machine any more.
+    /// Ends every process, so that nothing of the world holds the machine any more; and empties the disks, in
+    /// case a cycle in what a process left behind (which a real process would not survive) holds it all the same.
     pub(crate) fn end(&self) {
         let count = self.nodes.borrow().len();
         (0..count).for_each(|node| self.crash(node, Crash::Kill));
+        for node in self.nodes.borrow_mut().iter_mut() {
+            node.device = Device::new(&self.options.disk);
+        }
     }
 
     // --- tasks -------------------------------------------------------------------------------------
