@@ -20,8 +20,8 @@ use shards::time::timeout;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 /// What decoding one response may allocate.
 const BUDGET: usize = 64 << 20;
-/// How long an answer may take, beyond which the broker counts as gone.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an answer may take, beyond which the broker counts as gone: after a power cut nobody says so.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A connection with any number of requests under way.
 pub struct Connection {

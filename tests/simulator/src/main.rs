@@ -16,7 +16,7 @@ struct Arguments {
     /// Runs these seeds, the last one excluded, such as 0..500.
     #[arg(long, value_parser = range)]
     seeds: Option<Range<u64>>,
-    /// Prints the plan of the seed and the end of its trace.
+    /// Prints the plan of the seed, the end of its trace and the broker's log.
     #[arg(long, requires = "seed")]
     trace: bool,
     /// How many entries of the trace are printed.
@@ -54,6 +54,9 @@ fn one(seed: u64, trace: Option<usize>) -> ExitCode {
         },
     );
     outcome.trace.iter().for_each(|line| println!("{line}"));
+    if trace.is_some() {
+        outcome.log.iter().for_each(|line| println!("{line}"));
+    }
     println!(
         "seed {seed}: {} messages acknowledged, {} starts, {} ms, trace hash {:016x}",
         outcome.acked, outcome.starts, outcome.took_ms, outcome.trace_hash

@@ -56,6 +56,7 @@ pub struct Job {
 /// A batch that was encoded and perhaps sent.
 struct Batch {
     first: u64,
+    sequence: Sequence,
     count: u64,
     bytes: Vec<u8>,
 }
@@ -132,10 +133,14 @@ impl Producer {
         }
         loop {
             while self.open.len() < self.job.under_way && self.wants_more() {
+                // Open before it is sent: whether a request that failed got through is not known.
                 let batch = self.make();
-                self.send(&connection, &batch).await?;
-                if self.job.acks != 0 {
-                    self.open.push_back(batch);
+                self.open.push_back(batch);
+                if let Some(batch) = self.open.back() {
+                    self.send(&connection, batch).await?;
+                }
+                if self.job.acks == 0 {
+                    self.open.clear();
                 }
                 self.pause().await;
             }
@@ -224,6 +229,7 @@ impl Producer {
         let bytes = builder.build().expect("a small batch");
         Batch {
             first: first.unwrap_or_default(),
+            sequence: base_sequence,
             count,
             bytes,
         }
@@ -301,10 +307,13 @@ impl Producer {
             code => {
                 // All before it was acknowledged, so nothing excuses the broker.
                 self.recorder.problem(format!(
-                    "producer {} ({:?}): message {} was refused with {}",
+                    "producer {} ({:?}) to {}: message {} (sequence {}, the oldest of {} open) was refused with {}",
                     self.number,
                     self.id,
+                    log(self.job.topic, self.job.partition),
                     batch.first,
+                    batch.sequence.0,
+                    self.open.len(),
                     code.name(),
                 ));
                 self.open.clear();

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use broker::{Broker, Ended};
 use checkers::Rules;
+use shards::log::{Levels, Log};
 use shards::side::Signal;
 use shards::sim::{Crash, Effect, Fault, NodeId, Stuck, World};
 use shards::time::sleep;
+use tracing::level_filters::LevelFilter;
 
 use crate::plan::Plan;
 use crate::recorder::{Fate, Recorder, Topic};
@@ -34,6 +36,8 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// The last entries of the trace, if they were asked for.
     pub trace: Vec<String>,
+    /// What the broker and the clients logged: warnings and errors, with a trace also what is less.
+    pub log: Vec<String>,
     /// Messages that were acknowledged.
     pub acked: u64,
     /// Times that the broker was started.
@@ -65,8 +69,19 @@ impl Default for Way {
 pub fn run(seed: u64, way: Way) -> Outcome {
     let outcome = Rc::new(RefCell::new(Outcome::default()));
     let place = outcome.clone();
-    let panicked = catch_unwind(AssertUnwindSafe(move || Run::new(seed, way, place).go())).err();
+    let level = if way.trace > 0 {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::WARN
+    };
+    let (log, lines) = Log::buffer(Levels::all(level));
+    let live = move || Run::new(seed, way, place).go();
+    let panicked = catch_unwind(AssertUnwindSafe(|| tracing::subscriber::with_default(log, live))).err();
     let mut outcome = outcome.take();
+    outcome.log = lines.take();
+    // Nothing was done to the broker that it should call an error.
+    let errors = outcome.log.iter().filter(|line| line.contains(" ERROR "));
+    outcome.wrong.extend(errors.cloned().collect::<Vec<_>>());
     if let Some(panic) = panicked {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

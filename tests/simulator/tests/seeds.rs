@@ -1,0 +1,64 @@
+//! The real broker under many seeds, and the proof that a seed can be replayed.
+
+use std::process::Command;
+
+use simulator::run::{Way, run};
+use simulator::seeds::run_all;
+
+/// How many seeds are run, and from which on; a nightly run may take others.
+const SEEDS: std::ops::Range<u64> = 0..500;
+
+#[test]
+fn five_hundred_seeds_are_right() {
+    let summary = run_all(SEEDS, Way::default(), false);
+    println!(
+        "{} seeds, {} acknowledged, {} starts",
+        summary.seeds, summary.acked, summary.starts
+    );
+    for failure in &summary.failures {
+        println!(
+            "seed {} (cargo run -p simulator -- --seed {} --trace):",
+            failure.seed, failure.seed
+        );
+        failure
+            .outcome
+            .wrong
+            .iter()
+            .for_each(|wrong| println!("    {wrong}"));
+    }
+    assert!(
+        summary.failures.is_empty(),
+        "{} seeds went wrong",
+        summary.failures.len()
+    );
+    assert!(
+        summary.acked > 10_000 && summary.starts > 1_000,
+        "they did next to nothing"
+    );
+}
+
+#[test]
+fn one_seed_has_one_trace() {
+    for seed in [1, 2, 3] {
+        let (first, second) = (
+            run(seed, Way::default()),
+            run(
+                seed,
+                Way {
+                    trace: 10,
+                    ..Way::default()
+                },
+            ),
+        );
+        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        let output = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(["--seed", &seed.to_string()])
+            .output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let hash = format!("trace hash {:016x}", first.trace_hash);
+        assert!(
+            text.contains(&hash),
+            "another process saw another trace: {hash} is not in {text}"
+        );
+    }
+}
