@@ -189,34 +189,51 @@ pub(crate) async fn journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
 
 /// Partitions by the `partition.metadata` in the directories of a dir; for ids that no checkpoint knows.
 pub(crate) async fn find_directories(dir: &Path) -> Result<BTreeMap<PartitionId, String>, StorageError> {
-    let mut directories = BTreeMap::new();
+    let limit = Rc::new(Semaphore::new(AT_A_TIME));
+    let mut tasks = Vec::new();
     for entry in fs::read_dir(dir).await.during("list", dir)? {
-        let Some((topic, partition)) = parse_directory_name(&entry.name) else {
+        if !entry.is_dir || parse_directory_name(&entry.name).is_none() {
+            continue;
+        }
+        let permit = limit.acquire(1).await;
+        let path = dir.join(&entry.name).join(kafka_files::PARTITION_METADATA);
+        tasks.push(shards::spawn(Priority::Clients, async move {
+            let found = read_topic_id(&path).await;
+            drop(permit);
+            found.map(|found| (entry.name, found))
+        }));
+    }
+    let mut directories = BTreeMap::new();
+    for task in tasks {
+        let (name, found) = task.await?;
+        let Some((topic, partition)) = parse_directory_name(&name) else {
             continue;
         };
-        if !entry.is_dir {
-            continue;
-        }
-        if topic == METADATA_TOPIC {
-            let topic_id = Uuid::METADATA_TOPIC;
+        // The metadata log has no such file, as in Kafka.
+        let found = if topic == METADATA_TOPIC {
+            Some(Uuid::METADATA_TOPIC)
+        } else {
+            found
+        };
+        if let Some(topic_id) = found {
             directories.insert(PartitionId { topic_id, partition }, topic.to_owned());
-            continue;
-        }
-        let path = dir.join(&entry.name).join(kafka_files::PARTITION_METADATA);
-        if !fs::exists(&path).await.during("look at", &path)? {
-            continue;
-        }
-        let bytes = fs::read(&path, kafka_files::FILE_BYTES_MAX)
-            .await
-            .during("read", &path)?;
-        match kafka_files::decode_partition_metadata(&bytes) {
-            Ok(topic_id) => {
-                directories.insert(PartitionId { topic_id, partition }, topic.to_owned());
-            }
-            Err(wrong) => tracing::warn!("{} is passed over: {wrong}", path.display()),
         }
     }
     Ok(directories)
+}
+
+async fn read_topic_id(path: &Path) -> Result<Option<Uuid>, StorageError> {
+    if !fs::exists(path).await.during("look at", path)? {
+        return Ok(None);
+    }
+    let bytes = fs::read(path, kafka_files::FILE_BYTES_MAX)
+        .await
+        .during("read", path)?;
+    let found = kafka_files::decode_partition_metadata(&bytes);
+    if let Err(wrong) = &found {
+        tracing::warn!("{} is passed over: {wrong}", path.display());
+    }
+    Ok(found.ok())
 }
 
 /// Removes a directory of plain files; directories in it are left, and so is it then.
@@ -320,6 +337,7 @@ async fn settle(
     mut log: Replayed,
 ) -> Result<(Entry, Vec<String>), StorageError> {
     let path = &dir.join(kafka_files::directory_name(&entry.topic, id.partition));
+    log.is_new &= !log.is_all_here();
     if log.damage.is_none() && !log.is_new {
         log.apply();
     }
@@ -335,10 +353,12 @@ async fn settle(
     for cut in &log.cuts {
         carry_out(path, &log, *cut).await?;
     }
+    // Names change with a new file and with what a fence or a seal makes of a segment; else they are durable.
+    let mut has_new_names = log.is_new || !log.cuts.is_empty() || log.outline.segments.len() > 1;
     for (&base, run) in &log.runs {
         let is_sealed = log.outline.segment(base).is_some_and(|segment| segment.is_sealed);
         if !is_sealed && (log.is_new || log.must_rescan || log.outline.segment(base).is_some()) {
-            write_run(&path.join(segment_file_name(base, ".log")), run).await?;
+            has_new_names |= write_run(&path.join(segment_file_name(base, ".log")), run).await?;
         }
     }
     if log.is_new || log.must_rescan {
@@ -362,7 +382,9 @@ async fn settle(
         let gone = entry.outline.advance_start(start);
         remove_segments(path, |base| gone.iter().any(|segment| segment.base == base)).await?;
     }
-    fs::sync_dir(path).await.during("sync", path)?;
+    if has_new_names {
+        fs::sync_dir(path).await.during("sync", path)?;
+    }
     entry.outline.invariants();
     Ok((entry, Vec::new()))
 }
@@ -477,8 +499,10 @@ async fn open(path: &Path, may_create: bool) -> Result<File, StorageError> {
 }
 
 /// Writes a run at its place, whole blocks, cuts the file there and syncs it: past the end it reads as zeros.
-async fn write_run(path: &Path, run: &Run) -> Result<(), StorageError> {
-    let file = open(path, true).await?;
+/// Gives whether the file was made.
+async fn write_run(path: &Path, run: &Run) -> Result<bool, StorageError> {
+    let is_new = run.start == 0 && !fs::exists(path).await.during("look at", path)?;
+    let file = open(path, is_new).await?;
     debug_assert_eq!(run.start, block_start(run.start));
     let padded = u64::from(run.end()).next_multiple_of(BLOCK as u64);
     // A run is empty when its only batch never became whole; space for nothing is refused.
@@ -504,8 +528,9 @@ async fn write_run(path: &Path, run: &Run) -> Result<(), StorageError> {
     file.set_len(u64::from(run.end()))
         .await
         .during("cut to its length", path)?;
-    file.sync_all().await.during("sync", path)?;
-    file.close().await.during("close", path)
+    file.sync_data().await.during("sync", path)?;
+    file.close().await.during("close", path)?;
+    Ok(is_new)
 }
 
 /// Segments with a successor get what sealed ones have: exact length and whole indexes.

@@ -160,6 +160,13 @@ impl Replayed {
         }
     }
 
+    /// Whether the journals hold the whole log, from its first byte: one that was made after the checkpoint.
+    pub fn is_all_here(&self) -> bool {
+        let first = self.runs.first_key_value();
+        let begins = first.is_some_and(|(&base, run)| base == Offset(0) && run.start == 0);
+        begins && self.cuts.is_empty() && self.start.is_none()
+    }
+
     /// Moves the outline on over the runs. A batch that is not whole at the very end was never acknowledged
     /// and is left out; any other gap is damage.
     pub fn apply(&mut self) {
