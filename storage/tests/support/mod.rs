@@ -6,6 +6,8 @@
     reason = "each test file uses a part of it; a failed step ends the test"
 )]
 
+pub mod crash;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
