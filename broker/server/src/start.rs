@@ -4,6 +4,7 @@
 //! The directory is locked before anything is written to it, and before a port in use could be told instead of who has
 //! the directory; sockets are bound before recovery costs time; nobody is accepted before every partition is there.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use protocol::types::{Offset, Partition, TopicId, Uuid};
 use shards::connections::{Spread, hand_out};
 use shards::net::TcpListener;
 use shards::sync::Signal;
+use shards::time::Duration;
 use shards::{Gate, Priority, ShardId, fs, mesh, random};
 use storage::{Dir, DirConfig, DirLock, DirShare, Log, LogConfig, Options, PartitionId, ReadAt, Store};
 
@@ -31,6 +33,10 @@ use crate::{Setup, format};
 const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Bytes of the metadata log that are read at a time.
 const LOAD_BYTES: usize = 1 << 20;
+/// How long a start waits for an address that is in use.
+const ADDRESS_FREED_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The pause between two tries.
+const ADDRESS_TRIED_AGAIN: Duration = Duration::from_millis(10);
 
 /// A node that serves clients. Lives on shard 0.
 pub(crate) struct Running {
@@ -69,7 +75,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let settings = &setup.config.settings;
     let lock = lock_dir(settings).await?;
     let formatted = format::open(&settings.data_dir, settings).await?;
-    let sockets: Vec<Rc<TcpListener>> = bind(&setup.addresses)?;
+    let sockets: Vec<Rc<TcpListener>> = bind(&setup.addresses).await?;
     let addresses = sockets
         .iter()
         .map(|socket| socket.local_addr())
@@ -126,12 +132,24 @@ fn spawn(gate: &Gate, task: impl Future<Output = ()> + 'static) {
     gate.spawn(Priority::Clients, task).ok();
 }
 
-fn bind(addresses: &[SocketAddr]) -> Result<Vec<Rc<TcpListener>>, String> {
-    let bind = |address: &SocketAddr| match TcpListener::bind(*address) {
-        Ok(socket) => Ok(Rc::new(socket)),
-        Err(error) => Err(format!("cannot listen on {address}: {error}")),
-    };
-    addresses.iter().map(bind).collect()
+/// Opens the listeners. The kernel takes a killed process's ring apart only after its end, and until then the ring
+/// holds its sockets: an address that is in use is tried again for a while.
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Rc<TcpListener>>, String> {
+    let mut sockets = Vec::new();
+    let deadline = shards::time::now() + ADDRESS_FREED_WAIT_MAX;
+    for address in addresses {
+        let socket = loop {
+            match TcpListener::bind(*address) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && shards::time::now() < deadline => {
+                    shards::time::sleep(ADDRESS_TRIED_AGAIN).await;
+                }
+                bound => break bound,
+            }
+        };
+        let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        sockets.push(Rc::new(socket));
+    }
+    Ok(sockets)
 }
 
 /// Takes the directory for this process, and makes it first if need be.
