@@ -186,6 +186,8 @@ impl Broker {
             child: None,
         };
         broker.write_config()?;
+        // Each broker answers for its own lines only, over all its restarts.
+        std::fs::write(broker.log_path(), "")?;
         if empty && broker.settings.target == Target::Kafka {
             broker.format_for_kafka()?;
         }
@@ -275,7 +277,7 @@ impl Broker {
 
     /// All that the broker has written to standard output and error.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.home_path().join("log")).unwrap_or_default();
+        let bytes = std::fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -288,6 +290,10 @@ impl Broker {
 
     fn home_path(&self) -> &Path {
         self.home.as_ref().map_or(Path::new(""), |home| home.path())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.home_path().join("log")
     }
 
     fn config_path(&self) -> PathBuf {
@@ -344,10 +350,7 @@ impl Broker {
     }
 
     fn spawn(&mut self) -> Result<()> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.home_path().join("log"))?;
+        let log = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = self.settings.target.command(&self.config_path())?;
         command
             .stdin(Stdio::null())
