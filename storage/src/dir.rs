@@ -121,12 +121,7 @@ impl Dir {
             return Ok(());
         }
         write_aside(&file, meta.encode()).await?;
-        fs::sync_dir(path).await.during("sync", path)?;
-        // The directory's own name; a path that has no parent is the root or relative to where we stand.
-        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => fs::sync_dir(parent).await.during("sync", parent),
-            None => Ok(()),
-        }
+        fs::sync_dir(path).await.during("sync", path)
     }
 
     /// Who the directory belongs to; `None` when it is not formatted.
@@ -173,6 +168,7 @@ impl Dir {
         let left = guard::look(&path).await?;
         let (mut checkpoint, is_ours) = believed(&path, &left).await?;
         let (high_watermarks, log_starts) = text_checkpoints(&path, is_ours).await?;
+        sync_name(&path).await?;
         // From here on a crash is ours (D15).
         guard::open(&path).await?;
         reserve::give_back(&path).await?;
@@ -293,6 +289,24 @@ async fn own_meta(config: &DirConfig) -> Result<MetaProperties, StorageError> {
         return Err(StorageError::foreign(path, what));
     }
     Ok(meta)
+}
+
+/// Makes the directory's own name durable, and the names above it: whoever made them, if only a start of ours
+/// that was killed, may not have (D12).
+async fn sync_name(path: &Path) -> Result<(), StorageError> {
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        };
+        match fs::sync_dir(above).await {
+            // A directory that we may not even open is none in which we made anything.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            result => result.during("sync", above)?,
+        }
+    }
+    Ok(())
 }
 
 async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {
