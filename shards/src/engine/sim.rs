@@ -45,6 +45,19 @@ pub enum Crash {
     PowerCut,
 }
 
+/// Changes the first byte of `bytes`, which nobody may ever do: for a test that shows how the disk notices that
+/// the bytes of a write did not stand still.
+#[allow(unsafe_code, reason = "breaks on purpose what the types guarantee")]
+pub fn scribble(bytes: &bytes::Bytes) {
+    if !bytes.is_empty() {
+        // SAFETY: the memory is a heap block of a `Buffer`, writable and alive as long as `bytes`, and the whole
+        // world is one thread in which nobody holds a slice of it across this call. That `Bytes` promises never
+        // to change is what is broken here; the compiler cannot build on that promise, because the memory is
+        // reached through a raw pointer and nothing is read from it on both sides of this opaque call.
+        unsafe { bytes.as_ptr().cast_mut().write(!std::hint::black_box(bytes)[0]) };
+    }
+}
+
 /// A shard's engine.
 #[derive(Clone)]
 pub(crate) struct Engine {

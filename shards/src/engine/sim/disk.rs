@@ -605,6 +605,11 @@ impl Disk {
         self.with(|device| device.faults.push(fault));
     }
 
+    /// Removes the faults that would crash the node.
+    pub fn remove_crashes(&self) {
+        self.with(|device| device.faults.retain(|fault| !fault.is_crash()));
+    }
+
     /// Removes all faults. What was stopped stays so until [`Disk::go_on`].
     pub fn clear_faults(&self) {
         self.with(|device| device.faults.clear());
@@ -728,17 +733,12 @@ impl Disk {
         })
     }
 
-    /// Makes a directory, durably.
+    /// Makes a directory, as somebody before the node's start who did not sync it.
     ///
     /// # Errors
     /// As the system calls would give.
     pub fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.with(|device| {
-            device.tree.create_dir(path)?;
-            let covered = device.tree.cover_entries(parent_of(path))?;
-            device.tree.settle_entries(&covered);
-            Ok(())
-        })
+        self.with(|device| device.tree.create_dir(path))
     }
 
     /// Removes a file, durably.

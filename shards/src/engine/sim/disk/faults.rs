@@ -115,6 +115,10 @@ impl Fault {
         self
     }
 
+    pub(super) fn is_crash(&self) -> bool {
+        matches!(self.effect, Effect::Crash(_))
+    }
+
     /// What becomes of this operation, if the fault hits it.
     pub(super) fn hit(&mut self, operation: Operation, path: &str, random: &mut Stream) -> Option<Effect> {
         let concerns = self.operations.is_empty() || self.operations.contains(&operation);
