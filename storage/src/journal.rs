@@ -23,6 +23,7 @@ use shards::{Priority, random};
 
 use crate::core::Core;
 use crate::error::{During, StorageError};
+use crate::planted::{self, Planted};
 use frames::{BLOCK, CommitHeader, HALF_HEAD_BYTES, HalfHeader};
 
 /// How often a write that was cut short is repeated.
@@ -171,7 +172,8 @@ impl Journal {
         }
         let next = self.half.generation + 1;
         let needed = next % 2 * self.half.half_bytes + ROOM_MIN;
-        while !self.state.is_other_free.get() || self.state.zeroed.get() < needed {
+        let is_early = planted::is(Planted::JournalReusedTooEarly);
+        while !(is_early || self.state.is_other_free.get()) || self.state.zeroed.get() < needed {
             shards::select2(self.state.changed.notified(), core.failed.wait()).await;
             core.alive()?;
         }
@@ -214,9 +216,15 @@ impl Journal {
         pad(&mut buffer);
         let length = buffer.len() as u64;
         debug_assert!(self.position + length <= self.half.start() + self.half.half_bytes);
-        write_synced(&self.file, self.position, buffer.freeze())
-            .await
-            .during("write", &self.path)?;
+        let bytes = buffer.freeze();
+        if planted::is(Planted::BufferChangedInFlight) {
+            planted::change_later(&bytes);
+        }
+        let written = match planted::is(Planted::AckBeforeSync) {
+            true => self.file.write_all_at(self.position, bytes).await,
+            false => write_synced(&self.file, self.position, bytes).await,
+        };
+        written.during("write", &self.path)?;
         self.position += length;
         self.sequence += 1;
         self.previous_crc = crc;

@@ -16,6 +16,7 @@ mod log;
 mod log_config;
 pub mod offline;
 pub mod outline;
+pub mod planted;
 pub mod producers;
 mod recovery;
 mod reserve;

@@ -14,6 +14,7 @@ use crate::LogConfig;
 use crate::checkpoint::Entry;
 use crate::journal::records::{Cut, Fence, Placed, Record, Seal};
 use crate::outline::Outline;
+use crate::planted::{self, Planted};
 
 /// Bytes of one segment's file.
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Replayed {
         let is_counted = fence.incarnation == self.outline.incarnation && !self.is_new;
         self.outline.incarnation = fence.incarnation;
         match fence.cut {
+            Cut::Delete if planted::is(Planted::DeletedTopicReplayed) => {}
             Cut::Delete => {
                 self.is_deleted = true;
                 self.runs.clear();
