@@ -19,6 +19,11 @@ pub fn check_directory(disk: &Disk, recorder: &Recorder) {
     if !names.iter().any(|name| name == ".kafka_cleanshutdown") {
         recorder.problem("closed without .kafka_cleanshutdown");
     }
+    for name in names.iter().filter(|name| name.starts_with("klamm-set-aside")) {
+        recorder.problem(format!(
+            "records were set aside in {name}, though every topic is known"
+        ));
+    }
     for name in names.iter().filter_map(|name| name.strip_suffix('/')) {
         let metadata = disk.read(&format!("{LOG_DIR}/{name}/partition.metadata"));
         let text = metadata

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 
 use clap::Parser;
+use simulator::cuts;
 use simulator::run::{Outcome, Way, run};
 use simulator::seeds::run_all;
 
@@ -19,6 +20,9 @@ struct Arguments {
     /// Prints the plan of the seed, the end of its trace and the broker's log.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Runs a single log that is cut again and again, instead of a broker.
+    #[arg(long, conflicts_with = "trace")]
+    cuts: bool,
     /// How many entries of the trace are printed.
     #[arg(long, default_value_t = 2000)]
     entries: usize,
@@ -35,26 +39,31 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let way = Way {
+        trace: if arguments.trace { arguments.entries } else { 0 },
+        ..Way::default()
+    };
+    let run = |seed| {
+        if arguments.cuts {
+            cuts::run(seed, None)
+        } else {
+            run(seed, way)
+        }
+    };
     match (arguments.seed, arguments.seeds) {
-        (Some(seed), _) => one(seed, arguments.trace.then_some(arguments.entries)),
-        (None, Some(seeds)) => many(seeds),
+        (Some(seed), _) => one(seed, arguments.trace, run),
+        (None, Some(seeds)) => many(seeds, run),
         (None, None) => ExitCode::FAILURE,
     }
 }
 
-fn one(seed: u64, trace: Option<usize>) -> ExitCode {
-    if trace.is_some() {
+fn one(seed: u64, with_trace: bool, run: impl Fn(u64) -> Outcome) -> ExitCode {
+    if with_trace {
         println!("{:#?}", simulator::plan::Plan::new(seed));
     }
-    let outcome = run(
-        seed,
-        Way {
-            trace: trace.unwrap_or(0),
-            ..Way::default()
-        },
-    );
+    let outcome = run(seed);
     outcome.trace.iter().for_each(|line| println!("{line}"));
-    if trace.is_some() {
+    if with_trace {
         outcome.log.iter().for_each(|line| println!("{line}"));
     }
     println!(
@@ -64,8 +73,8 @@ fn one(seed: u64, trace: Option<usize>) -> ExitCode {
     tell(seed, &outcome)
 }
 
-fn many(seeds: Range<u64>) -> ExitCode {
-    let summary = run_all(seeds, Way::default(), false);
+fn many(seeds: Range<u64>, run: impl Fn(u64) -> Outcome + Sync) -> ExitCode {
+    let summary = run_all(seeds, run, false);
     println!(
         "{} seeds, {} messages acknowledged, {} starts, {} seeds wrong",
         summary.seeds,

@@ -19,6 +19,8 @@ pub struct Plan {
     pub shards: u16,
     /// Bytes of all its journals together.
     pub journal_bytes: u64,
+    /// How much longer many writes and syncs of segment files take, in some runs.
+    pub slow_segments: Option<Duration>,
     /// Partitions of each topic that is created at the beginning.
     pub topics: Vec<i32>,
     /// The topics that are deleted after a while and created again under the same name.
@@ -84,10 +86,14 @@ impl Plan {
             .map(|_| producer(random, &topics))
             .collect();
         let crashes = (0..random.below(5)).map(|_| crash(random)).collect();
+        let shards = random.between(1, 4) as u16;
+        let half_bytes = [1 << 20, 8 << 20][usize::from(random.chance(200_000))];
+        let slow_ms = random.between(20, 400);
         Plan {
             options: options(random),
-            shards: random.between(1, 4) as u16,
-            journal_bytes: 16 << 20,
+            shards,
+            journal_bytes: u64::from(shards) * 2 * half_bytes,
+            slow_segments: random.chance(250_000).then(|| Duration::from_millis(slow_ms)),
             topics,
             recreated,
             recreate_after: Duration::from_micros(random.between(50_000, 1_500_000)),

@@ -11,8 +11,9 @@ use broker::{Broker, Ended};
 use checkers::Rules;
 use shards::log::{Levels, Log};
 use shards::side::Signal;
-use shards::sim::{Crash, Effect, Fault, NodeId, Stuck, World};
+use shards::sim::{Crash, Effect, Fault, NodeId, Operation, Stuck, World};
 use shards::time::sleep;
+use storage::planted::Planted;
 use tracing::level_filters::LevelFilter;
 
 use crate::plan::Plan;
@@ -47,39 +48,33 @@ pub struct Outcome {
 }
 
 /// How a seed is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Way {
     /// Entries of the trace to keep.
     pub trace: usize,
-    /// Starts the broker on the node.
-    pub start: fn(&mut World, NodeId, &Plan) -> Broker,
+    /// A mistake that storage makes on purpose.
+    pub planted: Option<Planted>,
 }
 
-impl Default for Way {
-    /// The real broker.
-    fn default() -> Way {
-        Way {
-            trace: 0,
-            start: crate::broker::start,
-        }
-    }
-}
-
-/// Runs a seed. A panic, be it the broker's or the world's, is one of the things that are wrong.
+/// Runs a seed.
 pub fn run(seed: u64, way: Way) -> Outcome {
-    let outcome = Rc::new(RefCell::new(Outcome::default()));
-    let place = outcome.clone();
-    let level = if way.trace > 0 {
+    judged(way.trace, |outcome| Run::new(seed, way, outcome).go())
+}
+
+/// What comes of `live`. A panic, be it the broker's or the world's, is one of the things that are wrong, and so
+/// is an error in the log: nothing was done to the broker that it should call one.
+pub(crate) fn judged(trace: usize, live: impl FnOnce(&RefCell<Outcome>)) -> Outcome {
+    let outcome = RefCell::new(Outcome::default());
+    let level = if trace > 0 {
         LevelFilter::INFO
     } else {
         LevelFilter::WARN
     };
     let (log, lines) = Log::buffer(Levels::all(level));
-    let live = move || Run::new(seed, way, place).go();
-    let panicked = catch_unwind(AssertUnwindSafe(|| tracing::subscriber::with_default(log, live))).err();
+    let logged = || tracing::subscriber::with_default(log, || live(&outcome));
+    let panicked = catch_unwind(AssertUnwindSafe(logged)).err();
     let mut outcome = outcome.take();
     outcome.log = lines.take();
-    // Nothing was done to the broker that it should call an error.
     let errors = outcome.log.iter().filter(|line| line.contains(" ERROR "));
     outcome.wrong.extend(errors.cloned().collect::<Vec<_>>());
     if let Some(panic) = panicked {
@@ -95,7 +90,7 @@ pub fn run(seed: u64, way: Way) -> Outcome {
     outcome
 }
 
-struct Run {
+struct Run<'a> {
     world: World,
     node: NodeId,
     plan: Plan,
@@ -103,14 +98,14 @@ struct Run {
     recorder: Rc<Recorder>,
     /// The one that was started last.
     broker: Option<Broker>,
-    outcome: Rc<RefCell<Outcome>>,
+    outcome: &'a RefCell<Outcome>,
 }
 
 /// Something took too long: what, and when it was given up.
 struct Late(String);
 
-impl Run {
-    fn new(seed: u64, way: Way, outcome: Rc<RefCell<Outcome>>) -> Run {
+impl<'a> Run<'a> {
+    fn new(seed: u64, way: Way, outcome: &'a RefCell<Outcome>) -> Run<'a> {
         let mut plan = Plan::new(seed);
         plan.options.trace_kept = way.trace;
         let mut world = World::new(seed, plan.options.clone());
@@ -120,6 +115,16 @@ impl Run {
             .disk(node)
             .create_dir(crate::broker::LOG_DIR)
             .expect("the disk is empty");
+        if let Some(delay) = plan.slow_segments {
+            // What is lazy becomes so lazy that the journal fills up meanwhile.
+            let slow = Fault::new(Effect::Delay(delay))
+                .path(".log")
+                .times(u64::MAX)
+                .chance(300_000);
+            world
+                .disk(node)
+                .inject(slow.on(&[Operation::Write, Operation::Sync]));
+        }
         let recorder = Rc::new(Recorder::new(SocketAddr::new(
             world.address(node),
             crate::broker::PORT,
@@ -186,7 +191,8 @@ impl Run {
     fn start(&mut self) {
         self.outcome.borrow_mut().starts += 1;
         self.look_at_end();
-        self.broker = Some((self.way.start)(&mut self.world, self.node, &self.plan));
+        let broker = crate::broker::start(&mut self.world, self.node, &self.plan, self.way.planted);
+        self.broker = Some(broker);
     }
 
     /// A broker ends when it is told to, or by a crash of which it never knows.
@@ -197,14 +203,14 @@ impl Run {
         }
     }
 
-    fn crash_during(&mut self, crash: Crash, operation: shards::sim::Operation, skip: u64) {
+    fn crash_during(&mut self, crash: Crash, operation: Operation, skip: u64) {
         let disk = self.world.disk(self.node);
         disk.inject(Fault::new(Effect::Crash(crash)).on(&[operation]).skip(skip));
         let node = self.node;
         let found = self
             .world
             .run_until(Duration::from_secs(1), |world| !world.is_running(node));
-        disk.clear_faults();
+        disk.remove_crashes();
         if found.is_err() {
             self.world.crash(node, crash); // there were not as many
         }

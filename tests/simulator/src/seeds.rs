@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::run::{Outcome, Way, run};
+use crate::run::Outcome;
 
 /// A seed that went wrong.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct Summary {
 }
 
 /// Runs the seeds, in no particular order; with `first_only` no more are begun once one went wrong.
-pub fn run_all(seeds: Range<u64>, way: Way, first_only: bool) -> Summary {
+pub fn run_all(seeds: Range<u64>, run: impl Fn(u64) -> Outcome + Sync, first_only: bool) -> Summary {
     let next = AtomicU64::new(seeds.start);
     let is_enough = AtomicBool::new(false);
     let summary = Mutex::new(Summary::default());
@@ -45,7 +45,7 @@ pub fn run_all(seeds: Range<u64>, way: Way, first_only: bool) -> Summary {
             if seed >= seeds.end {
                 return;
             }
-            let outcome = run(seed, way);
+            let outcome = run(seed);
             let mut summary = summary.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             summary.seeds += 1;
             summary.acked += outcome.acked;

@@ -1,7 +1,10 @@
 //! The real broker under many seeds, and the proof that a seed can be replayed.
 
+#![allow(clippy::disallowed_methods, reason = "a test is no shard: it runs the binary")]
+
 use std::process::Command;
 
+use simulator::cuts;
 use simulator::run::{Way, run};
 use simulator::seeds::run_all;
 
@@ -10,7 +13,7 @@ const SEEDS: std::ops::Range<u64> = 0..500;
 
 #[test]
 fn five_hundred_seeds_are_right() {
-    let summary = run_all(SEEDS, Way::default(), false);
+    let summary = run_all(SEEDS, |seed| run(seed, Way::default()), false);
     println!(
         "{} seeds, {} acknowledged, {} starts",
         summary.seeds, summary.acked, summary.starts
@@ -35,6 +38,20 @@ fn five_hundred_seeds_are_right() {
         summary.acked > 10_000 && summary.starts > 1_000,
         "they did next to nothing"
     );
+}
+
+#[test]
+fn five_hundred_seeds_of_cuts_are_right() {
+    let summary = run_all(SEEDS, |seed| cuts::run(seed, None), false);
+    for failure in &summary.failures {
+        println!("seed {}: {}", failure.seed, failure.outcome.wrong.join("\n    "));
+    }
+    assert!(
+        summary.failures.is_empty(),
+        "{} seeds went wrong",
+        summary.failures.len()
+    );
+    assert!(summary.acked > 10_000, "they did next to nothing");
 }
 
 #[test]
