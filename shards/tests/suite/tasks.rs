@@ -53,7 +53,7 @@ pub async fn a_task_may_wake_itself_as_it_ends(_: ShardId, _: At) {
         spawn(
             Priority::Clients,
             std::future::poll_fn(move |cx| {
-                held.0 = Some(cx.waker().clone());
+                held.0.get_or_insert_with(|| cx.waker().clone());
                 std::task::Poll::Ready(())
             }),
         )
