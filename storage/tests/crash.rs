@@ -6,15 +6,14 @@
 mod support;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use protocol::types::{LeaderEpoch, Offset, Uuid};
+use protocol::types::{LeaderEpoch, Offset};
 use shards::sim::{self, Crash, Effect, Fault, NodeId, Operation, World};
 use shards::{Priority, time};
 use storage::journal::replay;
-use storage::{AppendError, Log, PartitionId, ReadAt, Stats, StorageError, Store};
+use storage::{AppendError, PartitionId, Stats, StorageError};
 use support::crash::*;
 use support::*;
 

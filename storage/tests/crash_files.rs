@@ -11,10 +11,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::types::{LeaderEpoch, Offset, Uuid};
-use shards::sim::{self, Crash, Effect, Fault, NodeId, Operation, World};
+use shards::sim::{self, Crash, Effect, Fault, Operation};
 use shards::{Priority, time};
-use storage::journal::replay;
-use storage::{AppendError, Log, PartitionId, ReadAt, Stats, StorageError, Store};
+use storage::{AppendError, Log, PartitionId, ReadAt, Stats};
 use support::crash::*;
 use support::*;
 

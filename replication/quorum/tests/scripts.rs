@@ -2,6 +2,11 @@
 //!
 //! `UPDATE_SCRIPTS=1 cargo test -p quorum` writes the answers anew; read what changed.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "reads its scripts with std::fs; it is a test and no part of the broker"
+)]
+
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 use quorum::{ElectionState, Input, Output, Quorum, Role, Voters};
 

@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use protocol::types::{LeaderEpoch, Offset, Uuid};
-use shards::sim::{self, Crash, Effect, Fault, NodeId, Operation, World};
-use shards::{Priority, time};
-use storage::journal::replay;
-use storage::{AppendError, Log, PartitionId, ReadAt, Stats, StorageError, Store};
+use protocol::types::{LeaderEpoch, Offset};
+use shards::Priority;
+use shards::sim::{Crash, Effect, Fault, NodeId, Operation, World};
+use storage::{Log, Store};
 
 /// What was acknowledged, or seen by a reader, per partition.
 pub type Known = Rc<RefCell<BTreeMap<i32, BTreeMap<Offset, Vec<u8>>>>>;
