@@ -241,7 +241,8 @@ fn write_lines(mut out: impl Write, queue: &Receiver<Line>) {
     let mut text = String::new();
     while let Ok(first) = queue.recv() {
         let mut waiting = Vec::new();
-        for line in std::iter::once(first).chain(queue.try_iter()) {
+        // Not all there is: under a flood there is always more, and nothing would ever be written.
+        for line in std::iter::once(first).chain(queue.try_iter()).take(LINES_MAX) {
             match line {
                 Line::Text(line) => {
                     text.push_str(&line);
