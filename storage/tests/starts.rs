@@ -52,6 +52,12 @@ fn put_and_cut(world: &mut World, node: NodeId, partitions: i32, lengths: &'stat
 fn a_first_batch_that_is_not_whole_is_left_out() {
     for step in 0.. {
         let (mut world, node) = world(100 + step);
+        // Known to a checkpoint: of one that is not, the files are read instead.
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            log(&store, 0).await;
+            close(dir, store).await;
+        });
         let is_done: Rc<RefCell<bool>> = shared();
         world.disk(node).inject(
             Fault::new(Effect::Crash(Crash::PowerCut))
