@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -234,6 +235,21 @@ impl Store {
         Ok(())
     }
 
+    /// Gives up a partition that should not be here, without losing a byte of it: its directory is kept under a name
+    /// that Kafka calls stray. Gives that directory; `None` when it was not there any more.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn set_partition_aside(&self, id: &PartitionId) -> Result<Option<PathBuf>, StorageError> {
+        let Some(log) = self.log(id) else {
+            return Ok(None);
+        };
+        let (stray, incarnation) = self.core.check(log.set_aside().await)?;
+        self.logs.borrow_mut().remove(id);
+        self.deleted.borrow_mut().insert(*id, incarnation);
+        Ok(stray)
+    }
+
     /// What took the dir offline, if something has.
     pub fn failure(&self) -> Option<StorageError> {
         self.core.failure()
@@ -421,7 +437,7 @@ pub(crate) async fn write_checkpoint(
 }
 
 /// The topic id in a partition's directory; `None` when there is no directory or no `partition.metadata`.
-async fn topic_id_of(path: &std::path::Path, topic: &str) -> Result<Option<Uuid>, StorageError> {
+pub(crate) async fn topic_id_of(path: &std::path::Path, topic: &str) -> Result<Option<Uuid>, StorageError> {
     if topic == recovery::METADATA_TOPIC {
         let is_there = fs::exists(path).await.during("look at", path)?;
         return Ok(is_there.then_some(Uuid::METADATA_TOPIC));

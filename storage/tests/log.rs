@@ -2,8 +2,8 @@
 
 mod support;
 
-use protocol::types::{LeaderEpoch, Offset};
-use shards::sim::Crash;
+use protocol::types::{LeaderEpoch, Offset, Uuid};
+use shards::sim::{Crash, Effect, Fault, Operation};
 use storage::{AppendError, ReadAt, ReadError};
 use support::*;
 
@@ -283,4 +283,92 @@ fn offsets_are_found_by_time() {
         assert_eq!((found.offset.0, found.timestamp), (30, 900));
         close(dir, store).await;
     });
+}
+
+#[test]
+fn a_directory_that_another_topic_has_survives_a_deletion() {
+    let (mut world, node) = world(31);
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        put(&log(&store, 0).await, b"old").await;
+        close(dir, store).await;
+    });
+    // As after a deletion that was done and forgotten: the name has gone to another topic.
+    let metadata = "/data/t-0/partition.metadata";
+    let other = format!("version: 0\ntopic_id: {}", Uuid([6; 16]));
+    world.disk(node).write(metadata, other.as_bytes()).unwrap();
+    let files = world.disk(node).list("/data/t-0").unwrap();
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        log(&store, 0).await;
+        store.delete_partition(&id(0)).await.unwrap();
+        assert!(store.failure().is_none());
+        close(dir, store).await;
+    });
+    assert_eq!(world.disk(node).list("/data/t-0").unwrap(), files);
+    assert_eq!(world.disk(node).read(metadata).unwrap(), other.as_bytes());
+}
+
+#[test]
+fn a_partition_set_aside_is_whole_and_forgotten_wherever_a_crash_falls() {
+    let mut crashes = 0;
+    for step in 0..60 {
+        let (mut world, node) = world(step);
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            put(&log(&store, 0).await, b"kept").await;
+            put(&log(&store, 1).await, b"other").await;
+            close(dir, store).await;
+        });
+        world.disk(node).inject(
+            Fault::new(Effect::Crash(Crash::PowerCut))
+                .on(&Operation::CHANGES)
+                .skip(step),
+        );
+        let set_aside = || async {
+            let (dir, store) = open().await;
+            if store
+                .open_partition(&id(0), "t", log_config())
+                .await
+                .unwrap()
+                .is_some()
+            {
+                store.set_partition_aside(&id(0)).await.unwrap();
+            }
+            close(dir, store).await;
+        };
+        start(&mut world, node, set_aside);
+        world.run_until(LIMIT, |world| !world.is_running(node)).unwrap();
+        crashes += u64::from(
+            world
+                .disk(node)
+                .list("/data")
+                .unwrap()
+                .contains(&"t-0/".to_owned()),
+        );
+        world.disk(node).clear_faults();
+        run(&mut world, node, set_aside);
+        run(&mut world, node, || async {
+            let (dir, store) = open().await;
+            assert!(dir.report().set_aside.is_empty());
+            assert!(dir.partitions().all(|(known, _)| known == id(1)));
+            assert_eq!(
+                all(&log(&store, 1).await, Offset(0)).await,
+                [(Offset(0), b"other".to_vec())]
+            );
+            close(dir, store).await;
+        });
+        let disk = world.disk(node);
+        let names = disk.list("/data").unwrap();
+        let strays: Vec<_> = names.iter().filter(|name| name.starts_with("t-0")).collect();
+        assert!(
+            strays.len() == 1 && strays[0].ends_with("-stray/"),
+            "step {step}: {strays:?}"
+        );
+        let kept = disk
+            .read(&format!("/data/{}00000000000000000000.log", strays[0]))
+            .unwrap();
+        assert!(kept.windows(4).any(|window| window == b"kept"), "step {step}");
+    }
+    assert!(crashes > 10, "{crashes} crashes before the end");
 }

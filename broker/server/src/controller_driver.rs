@@ -15,13 +15,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use metadata::loader::{self, removed_topics};
 use metadata::{Controller, Decision, Loader};
 use protocol::batch::{Batch, HeaderFields};
 use protocol::error_code::ErrorCode;
-use protocol::messages::MetadataRecord;
 use protocol::records::BatchBuilder;
 use protocol::types::Offset;
-use protocol::wire::Reader;
 use shards::mesh::{self, Call};
 use shards::sync::{Notify, Signal};
 use shards::time::wall_ms;
@@ -34,8 +33,6 @@ use crate::quorum_driver::QuorumDriver;
 
 /// The controller's shard.
 const HOME: ShardId = ShardId(0);
-/// The bytes of a batch that was built here, with much to spare.
-const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// The active controller and the way of its records. One per node, on shard 0.
 pub struct ControllerDriver {
@@ -197,14 +194,14 @@ impl ControllerDriver {
 
     /// The view behind the batches up to `committed`, or up to the first that removes a topic: what is removed must be
     /// gone before a later batch may give its name to another topic.
-    fn apply(&self, committed: Offset) -> Result<Arc<View>, metadata::loader::Error> {
+    fn apply(&self, committed: Offset) -> Result<Arc<View>, loader::Error> {
         let mut loader = self.loader.borrow_mut();
         let mut appended = self.appended.borrow_mut();
         while let Some((end, batch)) = appended.front()
             && *end <= committed
         {
             let batch = Batch::parse(batch).expect("the batch was built here");
-            let removes = removes_a_topic(&batch)?;
+            let removes = !removed_topics(&batch)?.is_empty();
             loader.apply_batch(&batch)?;
             appended.pop_front();
             if removes {
@@ -226,20 +223,4 @@ impl ControllerDriver {
     pub fn stop(&self) {
         self.stopping.set();
     }
-}
-
-/// Whether a batch of metadata records takes a topic away.
-fn removes_a_topic(batch: &Batch<'_>) -> Result<bool, metadata::loader::Error> {
-    let records = batch
-        .records(BATCH_BYTES_MAX)
-        .map_err(metadata::loader::Error::Records)?;
-    for record in &records {
-        let value = record.map_err(metadata::loader::Error::Records)?.value;
-        // What cannot be read fails when it is applied.
-        let decoded = MetadataRecord::decode(&mut Reader::new(value.unwrap_or_default(), BATCH_BYTES_MAX));
-        if let Ok((MetadataRecord::RemoveTopic(_), _)) = decoded {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -15,6 +15,7 @@ pub mod errors;
 pub mod format;
 pub mod handlers;
 pub mod images;
+pub mod metadata_log;
 pub mod partition;
 pub mod pipeline;
 pub mod placement;
@@ -25,6 +26,7 @@ pub mod receive;
 pub mod shard;
 mod start;
 mod stop;
+mod strays;
 
 pub mod topic_commands;
 

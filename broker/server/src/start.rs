@@ -9,30 +9,25 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use metadata::Controller;
 use metadata::controller::brokers::Registration;
 use metadata::controller::features;
 use metadata::image::brokers::{ControllerNode, Endpoint};
-use metadata::{Controller, Loader, snapshot};
-use protocol::batch::batches;
-use protocol::types::{Offset, Partition, TopicId, Uuid};
+use protocol::types::Uuid;
 use shards::connections::{Spread, hand_out};
 use shards::net::TcpListener;
 use shards::sync::Signal;
 use shards::time::Duration;
 use shards::{Gate, Priority, ShardId, fs, mesh, random};
-use storage::{Dir, DirConfig, DirLock, DirShare, Log, LogConfig, Options, PartitionId, ReadAt, Store};
+use storage::{Dir, DirConfig, DirLock, DirShare, Options, Store};
 
 use crate::config::{Listener, Settings};
 use crate::controller_driver::ControllerDriver;
 use crate::images::{self, View};
 use crate::quorum_driver::QuorumDriver;
 use crate::shard::{Node, Shared};
-use crate::{Setup, format};
+use crate::{Setup, format, metadata_log, strays};
 
-/// The topic of the metadata log.
-const METADATA_TOPIC: &str = "__cluster_metadata";
-/// Bytes of the metadata log that are read at a time.
-const LOAD_BYTES: usize = 1 << 20;
 /// How long a start waits for an address that is in use.
 const ADDRESS_FREED_WAIT_MAX: Duration = Duration::from_secs(5);
 /// The pause between two tries.
@@ -89,9 +84,10 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let failed = Rc::new(Signal::new());
     open_shards(&shared, &dir).await?;
     let node = Node::current();
-    let log = open_metadata_log(&node).await?;
+    let log = metadata_log::open(&node).await?;
     let quorum = QuorumDriver::lead(&log, settings.node_id).await?;
-    let loader = load(&log, quorum.committed()).await?;
+    let loader = metadata_log::load(&log, quorum.committed()).await?;
+    strays::clear(&node, &dir, &log, &loader).await?;
     let view = View::empty(settings.node_id, shards::current().count());
     images::publish(Arc::new(view.next(loader.image().clone(), loader.next_offset()))).await;
     let controller = Controller::new(&loader, log.log_end_offset());
@@ -203,73 +199,6 @@ async fn open_shard(shared: Arc<Shared>, share: DirShare) -> Result<(), String> 
     shards::current().set_state(node.clone());
     let sweep = node.clone().sweep();
     node.tasks.spawn(Priority::Housekeeping, sweep).ok();
-    Ok(())
-}
-
-async fn open_metadata_log(node: &Node) -> Result<Rc<Log>, String> {
-    let id = PartitionId {
-        topic_id: TopicId::METADATA_TOPIC,
-        partition: Partition(0),
-    };
-    let log = node
-        .store
-        .create_partition(&id, METADATA_TOPIC, LogConfig::default())
-        .await;
-    log.map_err(|error| format!("the metadata log: {error}"))
-}
-
-/// Everything that the metadata log says up to `committed`, from its newest snapshot on.
-async fn load(log: &Rc<Log>, committed: Offset) -> Result<Loader, String> {
-    let mut loader = load_snapshot(log).await?;
-    load_rest(log, &mut loader, committed).await?;
-    Ok(loader)
-}
-
-async fn load_snapshot(log: &Log) -> Result<Loader, String> {
-    let dir = log.path();
-    let entries = fs::read_dir(dir)
-        .await
-        .map_err(|error| format!("cannot list {}: {error}", dir.display()))?;
-    let newest = entries
-        .iter()
-        .filter_map(|entry| snapshot::Id::of_file_name(&entry.name))
-        .max_by_key(|id| id.end_offset);
-    let Some(id) = newest else {
-        return Ok(Loader::default());
-    };
-    let path = dir.join(id.file_name());
-    let bytes = fs::read(&path, SNAPSHOT_BYTES_MAX).await;
-    let bytes = bytes.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let snapshot = snapshot::decode(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(Loader::new(snapshot.image, id.end_offset))
-}
-
-/// A snapshot is read whole; a million partitions need less.
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
-
-/// Applies what is committed and not applied yet.
-async fn load_rest(log: &Log, loader: &mut Loader, committed: Offset) -> Result<(), String> {
-    let failed = |error: &dyn std::fmt::Debug| format!("the metadata log cannot be read: {error:?}");
-    while loader.next_offset() < committed {
-        let at = ReadAt {
-            from: loader.next_offset().max(log.log_start_offset()),
-            bytes_max: LOAD_BYTES,
-            at_least_one: true,
-            upper_bound: committed,
-        };
-        let data = log.read(at).await.map_err(|error| failed(&error))?;
-        let before = loader.next_offset();
-        for batch in batches(&data.chunks.concat()) {
-            let batch = batch.map_err(|error| failed(&error))?;
-            if !batch.crc_is_valid() {
-                return Err(failed(&"a batch is damaged"));
-            }
-            loader.apply_batch(&batch).map_err(|error| error.to_string())?;
-        }
-        if loader.next_offset() == before {
-            return Err(failed(&"it has a hole"));
-        }
-    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use protocol::wire::{DecodeError, Reader};
 use shards::buffers::{Buffer, Purpose};
 use shards::net::TcpStream;
 use shards::side::Signal;
-use shards::sim::{Crash, Options, World};
+use shards::sim::{Crash, Effect, Fault, Operation, Options, World};
 use shards::time::{now, sleep};
 
 const PORT: u16 = 9092;
@@ -870,4 +870,130 @@ fn a_topic_made_again_at_once_keeps_its_files() {
             }
         },
     );
+}
+
+/// Deletes topic `a` while the disk holds up the removal of its directories, and crashes in between: the deletion is
+/// committed, the files are there. With a topic `b` that stays. Gives the world as the crash leaves it.
+fn crash_in_a_deletion(seed: u64, crash: Crash) -> (World, shards::sim::NodeId) {
+    let mut world = World::new(seed, Options::default());
+    let node = world.add_node();
+    let (broker, address) = start(&mut world, node);
+    run(&mut world, &broker, address, |address| async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 2), ("b", 2)]).await.expect("created");
+        for (topic, partition) in [("a", 0), ("a", 1), ("b", 0), ("b", 1)] {
+            assert_eq!(client.produce(topic, partition, "x").await, Ok(0));
+        }
+    });
+    let hold = Fault::new(Effect::Stop).times(u64::MAX);
+    world.disk(node).inject(hold.path("/a-").on(&[Operation::Rename]));
+    run(&mut world, &broker, address, |address| async move {
+        let client = Client::connect(address).await;
+        let deletion = DeleteTopicsRequest {
+            topic_names: vec!["a"],
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let body = |out: &mut Vec<u8>, v| deletion.encode(out, v);
+        client.send(ApiKey::DeleteTopics, 4, body).await;
+        let asked = Client::connect(address).await;
+        while asked.metadata(Some("a"), Uuid::ZERO, false).await.0 == ErrorCode::None {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    world.crash(node, crash);
+    world.disk(node).clear_faults();
+    (world, node)
+}
+
+/// The directories in the data directory whose names begin so.
+fn directories(world: &World, node: shards::sim::NodeId, begin: &str) -> Vec<String> {
+    let names = world.disk(node).list("/data").expect("a data directory");
+    names.into_iter().filter(|name| name.starts_with(begin)).collect()
+}
+
+#[test]
+fn a_deletion_that_a_crash_cut_short_is_finished() {
+    let mut left = 0;
+    for seed in SEEDS {
+        for crash in [Crash::Kill, Crash::PowerCut] {
+            let (mut world, node) = crash_in_a_deletion(seed, crash);
+            // A crash may carry out what is in flight.
+            left += directories(&world, node, "a-")
+                .iter()
+                .filter(|name| name.len() == 4)
+                .count();
+            let (broker, address) = start(&mut world, node);
+            run(&mut world, &broker, address, |address| async move {
+                let client = Client::connect(address).await;
+                assert_eq!(
+                    client.metadata(Some("a"), Uuid::ZERO, false).await.0,
+                    ErrorCode::UnknownTopicOrPartition
+                );
+            });
+            assert!(
+                directories(&world, node, "a-").is_empty(),
+                "seed {seed}, {crash:?}"
+            );
+            assert_eq!(directories(&world, node, "b-"), ["b-0/", "b-1/"]);
+            // Nothing brings it back, and its name is free.
+            world.crash(node, crash);
+            let (broker, address) = start(&mut world, node);
+            assert!(directories(&world, node, "a-").is_empty());
+            run(&mut world, &broker, address, |address| async move {
+                let client = Client::connect(address).await;
+                client.create(&[("a", 2)]).await.expect("created");
+                assert_eq!(client.produce("a", 1, "new").await, Ok(0));
+                let found = client.fetch("b", &[(0, 0), (1, 0)], 1, 0).await;
+                assert!(found.iter().all(|(_, values)| values == &["x"]));
+            });
+            world.signal(node, Signal::Terminate);
+            let stopped = world.run_until(PATIENCE, |world| !world.is_running(node));
+            assert!(stopped.is_ok());
+            assert_eq!(broker.ended(), Some(&Ended::Stopped));
+        }
+    }
+    assert!(left > 4, "the window is met");
+}
+
+#[test]
+fn what_the_metadata_does_not_know_is_kept_as_stray() {
+    for seed in SEEDS {
+        let mut world = World::new(seed, Options::default());
+        let node = world.add_node();
+        let (broker, address) = start(&mut world, node);
+        run(&mut world, &broker, address, |address| async move {
+            let client = Client::connect(address).await;
+            client.create(&[("a", 1), ("b", 1)]).await.expect("created");
+            assert_eq!(client.produce("a", 0, "x").await, Ok(0));
+        });
+        world.signal(node, Signal::Terminate);
+        let stopped = world.run_until(PATIENCE, |world| !world.is_running(node));
+        assert!(stopped.is_ok());
+        // Another cluster's directory by whatever way, under a name of its own and under one of ours.
+        let disk = world.disk(node);
+        let log = disk.read("/data/a-0/00000000000000000000.log").expect("a log");
+        for name in ["c-0", "b-0"] {
+            if name == "c-0" {
+                disk.create_dir("/data/c-0").expect("made");
+            }
+            let path = format!("/data/{name}");
+            let foreign = format!("version: 0\ntopic_id: {}", Uuid([9; 16]));
+            disk.write(&format!("{path}/partition.metadata"), foreign.as_bytes())
+                .expect("written");
+            disk.write(&format!("{path}/00000000000000000000.log"), &log)
+                .expect("written");
+        }
+        let (broker, address) = start(&mut world, node);
+        run(&mut world, &broker, address, |address| async move {
+            let client = Client::connect(address).await;
+            let found = client.fetch("a", &[(0, 0)], 1, 0).await;
+            assert_eq!(found, [(ErrorCode::None, vec!["x".to_owned()])]);
+        });
+        let strays = directories(&world, node, "c-0");
+        assert!(strays.len() == 1 && strays[0].ends_with("-stray/"), "{strays:?}");
+        let kept = format!("/data/{}00000000000000000000.log", strays[0]);
+        assert_eq!(disk.read(&kept).expect("kept"), log);
+        assert!(broker.ended().is_none());
+    }
 }

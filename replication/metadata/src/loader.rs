@@ -4,10 +4,12 @@
 //! records must not be seen; the loader keeps them on an image of its own until the end, over as many batches
 //! as it takes.
 
+use std::collections::BTreeSet;
+
 use protocol::batch::Batch;
 use protocol::messages::MetadataRecord;
 use protocol::records;
-use protocol::types::Offset;
+use protocol::types::{Offset, TopicId};
 use protocol::wire::Reader;
 
 use crate::image::{ApplyError, Image};
@@ -119,4 +121,24 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// The topics that a batch of the metadata log takes away. What cannot be decoded fails when it is applied, not here.
+///
+/// # Errors
+/// The batch cannot be read.
+pub fn removed_topics(batch: &Batch<'_>) -> Result<BTreeSet<TopicId>, Error> {
+    let mut removed = BTreeSet::new();
+    if batch.header().is_control() {
+        return Ok(removed);
+    }
+    let records = batch.records(BATCH_BYTES_MAX).map_err(Error::Records)?;
+    for record in &records {
+        let value = record.map_err(Error::Records)?.value.unwrap_or_default();
+        let decoded = MetadataRecord::decode(&mut Reader::new(value, DECODE_BUDGET));
+        if let Ok((MetadataRecord::RemoveTopic(record), _)) = decoded {
+            removed.insert(record.topic_id);
+        }
+    }
+    Ok(removed)
 }

@@ -4,11 +4,12 @@
 //! makes replay ignore what the journal still has of the part that is cut; without it a crash would bring it
 //! back, and with batches of equal size it would even be valid.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use protocol::batch::Header;
-use protocol::types::Offset;
-use shards::fs;
+use protocol::types::{Offset, Uuid};
+use shards::{fs, random};
 
 use super::settle::Depth;
 use super::{Log, OpenSegment};
@@ -18,6 +19,7 @@ use crate::journal::records::{Cut, Fence};
 use crate::kafka_files;
 use crate::planted::{self, Planted};
 use crate::recovery;
+use crate::store::topic_id_of;
 use crate::tail::block_start;
 
 impl Log {
@@ -230,16 +232,63 @@ impl Log {
         }
         self.drop_waiters();
         let name = kafka_files::deleted_directory_name(&self.topic, self.id.partition, self.id.topic_id);
-        let gone = self.core.path.join(name);
-        fs::rename(&self.path, &gone).await.during("rename", &self.path)?;
-        fs::sync_dir(&self.core.path)
-            .await
-            .during("sync", &self.core.path)?;
-        recovery::remove_directory(&gone).await?;
-        fs::sync_dir(&self.core.path)
-            .await
-            .during("sync", &self.core.path)?;
+        if let Some(gone) = self.rename_directory(&name).await? {
+            recovery::remove_directory(&gone).await?;
+            fs::sync_dir(&self.core.path)
+                .await
+                .during("sync", &self.core.path)?;
+        }
         Ok(incarnation)
+    }
+
+    /// Gives a partition up of which nobody knows that it was deleted: its files are brought to what a close leaves,
+    /// and the directory goes under a name that Kafka calls stray, which nobody opens. Only then is the journal told, so
+    /// that a crash in between loses nothing. Gives the new directory, if there was an old one, and the incarnation as
+    /// [`Log::delete`].
+    pub(crate) async fn set_aside(self: &Rc<Self>) -> Result<(Option<PathBuf>, u32), StorageError> {
+        self.core.alive()?;
+        let is_there = self.has_directory().await?;
+        if is_there {
+            self.close_files().await?;
+        }
+        self.begin_fence().await?;
+        // Never one that is there already: a partition may stray again after somebody has put it back.
+        let unique = Uuid(random::uuid_bytes());
+        let name = kafka_files::stray_directory_name(&self.topic, self.id.partition, unique);
+        let stray = match is_there {
+            true => self.rename_directory(&name).await?,
+            false => None,
+        };
+        let incarnation = {
+            let mut state = self.state.borrow_mut();
+            state.outline.incarnation += 1;
+            state.is_deleted = true;
+            state.outline.incarnation
+        };
+        self.fence(incarnation, Cut::Delete, false).await?;
+        self.drop_waiters();
+        Ok((stray, incarnation))
+    }
+
+    /// Whether the directory of this name is there and this partition's: a topic that was made after this one was
+    /// deleted may have it.
+    async fn has_directory(&self) -> Result<bool, StorageError> {
+        let is_there = fs::exists(&self.path).await.during("look at", &self.path)?;
+        let found = topic_id_of(&self.path, &self.topic).await?;
+        Ok(is_there && found.is_none_or(|id| id == self.id.topic_id))
+    }
+
+    /// Renames the directory, durable; `None` when there is none or it is another partition's.
+    async fn rename_directory(&self, name: &str) -> Result<Option<PathBuf>, StorageError> {
+        if !self.has_directory().await? {
+            return Ok(None);
+        }
+        let to = self.core.path.join(name);
+        fs::rename(&self.path, &to).await.during("rename", &self.path)?;
+        fs::sync_dir(&self.core.path)
+            .await
+            .during("sync", &self.core.path)?;
+        Ok(Some(to))
     }
 
     /// A partition that was deleted in this run is there again: the journal is told, since it has the deletion.
