@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::buffers::Buffer;
 use crate::fs::{Commit, Entry, OpenOptions, Space};
 use crate::priorities::Priority;
-use crate::shard;
+use crate::shard::{self, Core};
 use crate::side::Signal;
 
 #[cfg(feature = "simulation")]
@@ -103,6 +103,16 @@ impl Engine {
     /// See [`crate::Shard::missed_wakes`].
     pub fn missed_wakes(&self) -> u64 {
         leaf!(Engine, self, engine => engine.missed_wakes())
+    }
+
+    /// See [`crate::buffers::touch`].
+    pub async fn touch_memory(&self, core: &Core) {
+        match self {
+            Engine::Uring(engine) => engine.touch_memory(core).await,
+            // Its buffers come from the heap.
+            #[cfg(feature = "simulation")]
+            Engine::Sim(_) => {}
+        }
     }
 
     pub async fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -36,9 +36,6 @@ pub struct Config {
     pub memory_bytes: usize,
     /// Ask for 2 MiB pages (advice only: without them everything works, at more CPU per O_DIRECT byte).
     pub hugepages: bool,
-    /// Touch (and register with the ring, where the memlock limit allows) the rest of the memory in the
-    /// background after the start. Off: pages are touched when first used.
-    pub touch_memory: bool,
 }
 
 impl Default for Config {
@@ -48,7 +45,6 @@ impl Default for Config {
             shards: vec![None],
             memory_bytes: 64 << 20,
             hugepages: true,
-            touch_memory: false,
         }
     }
 }

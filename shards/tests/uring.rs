@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use shards::buffers::{Buffer, Purpose};
+use shards::buffers::{self, Buffer, Purpose};
 use shards::fs::{File, OpenOptions};
 use shards::net::{TcpListener, TcpStream};
 use shards::{Bytes, Config, Priority, ShardId, mesh, spawn, time, yield_now};
@@ -258,13 +258,13 @@ fn registered_memory_is_written_and_read() {
     let path = dir.path().join("file");
     let config = Config {
         memory_bytes: 16 << 20,
-        touch_memory: true,
         ..one_shard(None)
     };
     shards::run(config, move |_| {
         let path = path.clone();
         async move {
-            time::sleep(Duration::from_millis(20)).await; // the touching goes on meanwhile
+            let touching = spawn(Priority::Housekeeping, buffers::touch());
+            time::sleep(Duration::from_millis(20)).await; // it goes on meanwhile
             let options = OpenOptions {
                 read: true,
                 write: true,
@@ -285,9 +285,46 @@ fn registered_memory_is_written_and_read() {
                 assert!(buffer.iter().all(|byte| *byte == round as u8 + 1));
             }
             file.close().await.unwrap();
+            touching.cancel();
         }
     })
     .unwrap();
+}
+
+#[test]
+fn memory_is_touched_in_a_small_part_of_the_time() {
+    const MEMORY: usize = 64 << 20;
+    let config = Config {
+        memory_bytes: MEMORY,
+        ..one_shard(None)
+    };
+    shards::run(config, |_| async {
+        let (start, begun) = (resident(), thread_time());
+        let began = time::now();
+        spawn(Priority::Housekeeping, buffers::touch()).await;
+        let (took, worked) = (began.elapsed(), thread_time() - begun);
+        let grown = resident() - start;
+        assert!(grown * 10 > MEMORY * 9, "{grown} bytes of {MEMORY} are there");
+        assert!(worked * 4 < took, "{worked:?} of work in {took:?}");
+
+        // Dropped, it ends at its next rest.
+        let touching = spawn(Priority::Housekeeping, buffers::touch());
+        yield_now().await;
+        touching.cancel();
+    })
+    .unwrap();
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// How long the calling thread has run.
+fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]

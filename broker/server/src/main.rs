@@ -86,7 +86,6 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
         shards: plan,
         memory_bytes,
         hugepages: true,
-        touch_memory: true,
     };
     let node = broker.clone();
     let ran = shards::run(shards, move |shard| node.clone().run(shard));

@@ -12,7 +12,7 @@ use shards::connections::Place;
 use shards::net::TcpStream;
 use shards::sync::Signal;
 use shards::time::{Duration, now, sleep};
-use shards::{Either, Gate, Priority, ShardId, mesh, select2};
+use shards::{Either, Gate, Priority, ShardId, buffers, mesh, select2};
 use storage::{PartitionId, Store};
 
 use crate::config::{Config, Settings};
@@ -146,6 +146,15 @@ impl Node {
         if self.serving.spawn(Priority::Clients, serving).is_err() {
             self.connections.borrow_mut().remove(&id);
         }
+    }
+
+    /// Begins, now that the shard serves, to take its memory from the kernel; the stop ends it.
+    pub fn take_memory(self: &Rc<Self>) {
+        let node = self.clone();
+        let take = async move {
+            select2(node.stopping.wait(), buffers::touch()).await;
+        };
+        self.tasks.spawn(Priority::Housekeeping, take).ok();
     }
 
     /// Looks at every connection once a while, until the node stops.

@@ -110,6 +110,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         spawn(&accepting, accept);
     }
     say(setup, &dir, &shared, &addresses, started.elapsed());
+    take_memory().await;
     Ok(Running {
         shared,
         dir,
@@ -121,6 +122,18 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         failed,
         addresses,
     })
+}
+
+/// Lets every shard take its memory, which would have competed with the start.
+async fn take_memory() {
+    for shard in shards::current().all() {
+        let take = mesh::call(shard, || {
+            Node::current().take_memory();
+            std::future::ready(())
+        });
+        // A shard that has stopped needs none.
+        take.await.ok();
+    }
 }
 
 fn spawn(gate: &Gate, task: impl Future<Output = ()> + 'static) {

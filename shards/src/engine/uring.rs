@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use crate::budget::Budget;
-use crate::buffers::Memory;
+use crate::buffers::{Memory, PAGE};
 use crate::engine::{self, Body};
 use crate::fs::{Entry, Space};
 use crate::mesh::{Lanes, Port};
 use crate::priorities::Priority;
 use crate::random::Random;
 use crate::shard::{self, Config, Core, ShardId, StartError};
-use crate::{cpus, task};
+use crate::{cpus, task, time};
 use driver::{Inbox, Scheduler};
 use pool::Pool;
 use ring::Ring;
@@ -131,6 +131,11 @@ impl Engine {
         self.scheduler.missed_wakes.get()
     }
 
+    /// See [`crate::buffers::touch`].
+    pub async fn touch_memory(&self, core: &Core) {
+        touch(self, core).await;
+    }
+
     pub async fn create_dir(&self, path: &Path) -> io::Result<()> {
         file::create_dir(self, path).await
     }
@@ -211,7 +216,7 @@ where
                 };
                 // The starter waits for every report; when it refuses to go, nothing has run.
                 if report.send(Ok(())).is_ok() && may_go.recv().is_ok() {
-                    seat.run(config.touch_memory, main);
+                    seat.run(main);
                 }
             }));
             if let Err(payload) = ended {
@@ -322,7 +327,7 @@ impl Seat {
         })
     }
 
-    fn run<F, Fut>(self, touch_memory: bool, main: F)
+    fn run<F, Fut>(self, main: F)
     where
         F: Fn(ShardId) -> Fut,
         Fut: Future<Output = ()> + 'static,
@@ -341,26 +346,35 @@ impl Seat {
                 set.main_returned();
             })
             .detach();
-            if touch_memory {
-                task::spawn(Priority::Housekeeping, touch(engine.clone(), core.clone())).detach();
-            }
         });
         drop(entered);
     }
 }
 
+/// What is populated at a time: where the kernel has no large page to give, its own pages are zeroed one by one, and a
+/// client would wait for a whole page of ours.
+const STEP: usize = 256 << 10;
+const _: () = assert!(PAGE.is_multiple_of(STEP));
+/// Rests nine times as long as a step took: a tenth of the core, whatever a page costs on this host.
+const REST: u32 = 9;
+
 /// Touches the shard's pages one by one and registers them with the ring, as far as the kernel allows.
-async fn touch(engine: Rc<Engine>, core: Rc<Core>) {
+async fn touch(engine: &Engine, core: &Core) {
     let region = core.memory.region();
     let mut register = engine.ring.prepare_pages(region.pages());
     for index in 0..region.pages() {
         let Some(page) = region.page(index) else { return };
-        let len = crate::buffers::PAGE;
-        // SAFETY: a whole page of the mapping; populating changes no byte. Old kernels answer EINVAL: then pages are
-        // touched when first used.
-        unsafe { libc::madvise(page.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) };
-        // SAFETY: the mapping lives as long as the core's memory, which `Seat::run` holds longer than the ring works.
-        register = register && unsafe { engine.ring.register_page(index, page.as_ptr(), len) };
-        task::yield_now().await;
+        for offset in (0..PAGE).step_by(STEP) {
+            let began = time::now();
+            // SAFETY: a part of a whole page of the mapping; populating changes no byte. Old kernels answer EINVAL:
+            // then pages are touched when first used.
+            unsafe { libc::madvise(page.as_ptr().add(offset).cast(), STEP, libc::MADV_POPULATE_WRITE) };
+            if register && offset + STEP == PAGE {
+                // SAFETY: the mapping lives as long as the core's memory, which `Seat::run` holds longer than the
+                // ring works.
+                register = unsafe { engine.ring.register_page(index, page.as_ptr(), PAGE) };
+            }
+            time::sleep(began.elapsed() * REST).await;
+        }
     }
 }
