@@ -292,6 +292,57 @@ fn registered_memory_is_written_and_read() {
 }
 
 #[test]
+fn blocking_calls_stay_on_the_cpu_of_the_shard_and_are_few() {
+    let cpu = *shards::cpus::allowed().unwrap().last().unwrap();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().to_path_buf();
+    shards::run(one_shard(Some(cpu)), move |_| {
+        let path = path.clone();
+        async move {
+            let options = OpenOptions {
+                write: true,
+                create: true,
+                ..Default::default()
+            };
+            let syncs: Vec<_> = (0..100)
+                .map(|number| {
+                    let path = path.join(number.to_string());
+                    spawn(Priority::Clients, async move {
+                        let file = File::open(path, options).await.unwrap();
+                        file.write_at(0, Bytes::from_static(b"to be synced"))
+                            .await
+                            .unwrap();
+                        file.sync_all().await.unwrap();
+                        file
+                    })
+                })
+                .collect();
+            let mut files = Vec::new();
+            for sync in syncs {
+                files.push(sync.await);
+            }
+            // The kernel's workers are threads of the process, named after the one that they work for.
+            let thread = std::fs::read_link("/proc/thread-self").unwrap();
+            let name = format!("iou-wrk-{}", thread.file_name().unwrap().to_str().unwrap());
+            let workers: Vec<String> = std::fs::read_dir("/proc/self/task")
+                .unwrap()
+                .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok())
+                .filter(|status| status.lines().next().is_some_and(|line| line.ends_with(&name)))
+                .collect();
+            assert!((1..=20).contains(&workers.len()), "{} workers", workers.len());
+            for status in workers {
+                let allowed = status.lines().find(|line| line.starts_with("Cpus_allowed_list"));
+                assert_eq!(allowed, Some(&*format!("Cpus_allowed_list:\t{cpu}")));
+            }
+            for file in files {
+                file.close().await.unwrap();
+            }
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn memory_is_touched_in_a_small_part_of_the_time() {
     const MEMORY: usize = 64 << 20;
     let config = Config {

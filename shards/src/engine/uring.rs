@@ -294,7 +294,7 @@ impl Seat {
             .get(usize::from(id.0))
             .cloned()
             .ok_or("has no inbox")?;
-        let ring = Ring::new(inbox.bell()).map_err(|error| format!("io_uring: {error}"))?;
+        let ring = Ring::new(inbox.bell(), cpu).map_err(|error| format!("io_uring: {error}"))?;
         inbox.set_ring(ring.fd());
         let total = (config.memory_bytes / count).max(MEMORY_MIN);
         let memory = Memory::map(total, config.hugepages, engine::Kick::Uring(Kick(inbox.clone())))

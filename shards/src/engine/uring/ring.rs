@@ -32,6 +32,11 @@ use crate::task::keep_waker;
 const ENTRIES: u32 = 1024;
 const COMPLETIONS: u32 = 4096;
 
+/// The kernel's threads for blocking calls on files, at most: what a checkpoint syncs at once.
+const FILE_WORKERS: u32 = 16;
+/// The same for all else, which hardly ever blocks: sockets are polled.
+const OTHER_WORKERS: u32 = 4;
+
 /// Completions with this user data mean nothing but "look into your inbox".
 const IGNORED: u64 = u64::MAX;
 /// The poll of the eventfd that plain threads write to.
@@ -175,8 +180,9 @@ impl Table {
 }
 
 impl Ring {
-    /// Makes the ring of the calling thread, which alone may use it. `bell` is an eventfd that plain threads write.
-    pub fn new(bell: RawFd) -> io::Result<Ring> {
+    /// Makes the ring of the calling thread, which alone may use it. `bell` is an eventfd that plain threads write;
+    /// `cpu` is where the thread is pinned, if it is.
+    pub fn new(bell: RawFd, cpu: Option<usize>) -> io::Result<Ring> {
         let uring = IoUring::builder()
             .setup_clamp()
             .setup_cqsize(COMPLETIONS)
@@ -187,6 +193,7 @@ impl Ring {
             .build(ENTRIES)?;
         let mut probe = io_uring::Probe::new();
         uring.submitter().register_probe(&mut probe)?;
+        confine_workers(&uring, cpu);
         Ok(Ring {
             uring: RefCell::new(uring),
             table: RefCell::default(),
@@ -482,6 +489,21 @@ impl Ring {
     /// Whether the page is registered.
     pub fn is_registered(&self, page: usize) -> bool {
         self.registered.borrow().get(page).copied().unwrap_or(false)
+    }
+}
+
+/// Bounds the kernel's threads for calls that block (syncs, opens, renames), and keeps them on the shard's CPU: left to
+/// itself the kernel runs them on any, where they take time from other shards. Old kernels (5.13, 5.14) refuse, and it
+/// goes on as they like it; so it does where the CPU is not one that the process may use.
+fn confine_workers(uring: &IoUring, cpu: Option<usize>) {
+    let submitter = uring.submitter();
+    let _ = submitter.register_iowq_max_workers(&mut [FILE_WORKERS, OTHER_WORKERS]);
+    if let Some(cpu) = cpu.filter(|cpu| *cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: a set of CPUs is plain bits, all of which may be zero.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `cpu` is below the size of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+        let _ = submitter.register_iowq_aff(&set);
     }
 }
 
