@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: what an operator sees who starts it twice.
+//! The real binary as a process of its own: what an operator sees who starts it twice, or lets it stand still.
 
 #![allow(
     clippy::disallowed_methods,
@@ -6,12 +6,31 @@
     reason = "a test of processes starts some; no shard runs here"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
-/// A node that is killed with the test.
+/// A process that is killed with the test.
 struct Node(Child);
+
+impl Node {
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// The lines of its standard output, from now on.
+    fn lines(&mut self) -> Lines {
+        BufReader::new(self.0.stdout.take().expect("it is piped and was not taken")).lines()
+    }
+}
+
+type Lines = std::io::Lines<BufReader<ChildStdout>>;
 
 impl Drop for Node {
     fn drop(&mut self) {
@@ -35,12 +54,12 @@ fn klamm(dir: &Path, port: u16) -> Command {
     command
 }
 
-/// Starts a node on any port and waits until it serves clients: it and its port.
-fn start(dir: &Path) -> (Node, u16) {
+/// Starts a node on any port and waits until it serves clients: it, its port, and what it says from then on.
+fn start(dir: &Path) -> (Node, u16, Lines) {
     let mut node = Node(klamm(dir, 0).spawn().expect("the binary starts"));
-    let lines = BufReader::new(node.0.stdout.take().expect("it is piped")).lines();
+    let mut lines = node.lines();
     let mut port = None;
-    for line in lines.map_while(Result::ok) {
+    for line in lines.by_ref().map_while(Result::ok) {
         if line.contains("listening on") {
             port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok());
         }
@@ -48,16 +67,93 @@ fn start(dir: &Path) -> (Node, u16) {
             break;
         }
     }
-    (node, port.expect("it listens"))
+    (node, port.expect("it listens"), lines)
+}
+
+/// A command of the same binary to the node at that port.
+fn client(port: u16, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_klamm"));
+    command
+        .args(arguments)
+        .arg("--bootstrap-server")
+        .arg(format!("127.0.0.1:{port}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+fn succeeds(status: std::io::Result<ExitStatus>) {
+    let status = status.expect("it ends");
+    assert!(status.success(), "{status}");
 }
 
 #[test]
 fn a_second_process_is_refused_with_the_pid_of_the_first() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (first, port) = start(dir.path());
+    let (first, port, _) = start(dir.path());
     let second = klamm(dir.path(), port).output().expect("it ends");
     let said = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains(&first.0.id().to_string()), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_process_that_stands_still_for_seconds_goes_on_as_if_nothing_had_been() {
+    const RECORDS: usize = 200_000;
+    const STILL: Duration = Duration::from_secs(3);
+    let value = |number: usize| format!("record {number:06} {:80}|", "");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut node, port, said) = start(dir.path());
+    succeeds(client(port, &["topics", "create", "still", "--partitions", "1"]).status());
+    let mut reader = Node(
+        client(port, &["consume", "still", "--from-beginning"])
+            .spawn()
+            .expect("it starts"),
+    );
+    let mut writer = Node(client(port, &["produce", "still"]).spawn().expect("it starts"));
+    let written = Arc::new(AtomicUsize::new(0));
+    let writing = std::thread::spawn({
+        let (written, mut input) = (written.clone(), writer.0.stdin.take().expect("it is piped"));
+        move || {
+            for number in 0..RECORDS {
+                writeln!(input, "{}", value(number)).expect("the producer reads on");
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+
+    let mut read = reader.lines().map_while(Result::ok);
+    for number in 0..RECORDS / 20 {
+        assert_eq!(read.next(), Some(value(number)));
+    }
+    node.signal("STOP");
+    sleep(STILL); // what is tested is that this time passes, for clients and kernel, and not for the node
+    assert!(
+        written.load(Ordering::Relaxed) < RECORDS,
+        "nothing was under way when it stood still"
+    );
+    node.signal("CONT");
+    for number in RECORDS / 20..RECORDS {
+        assert_eq!(read.next(), Some(value(number)));
+    }
+    writing.join().expect("all is written");
+    succeeds(writer.0.wait());
+
+    let whole = client(port, &["consume", "still", "--from-beginning", "--exit"]).output();
+    let whole = whole.expect("it ends").stdout;
+    let whole = String::from_utf8(whole).expect("text");
+    assert!(
+        whole.lines().map(str::to_owned).eq((0..RECORDS).map(value)),
+        "{} lines",
+        whole.lines().count()
+    );
+    drop(reader); // it would go on waiting for more
+    node.signal("TERM");
+    let said: Vec<String> = said.map_while(Result::ok).collect();
+    succeeds(node.0.wait());
+    let complaints = said
+        .iter()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+    assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&String>::new());
 }
