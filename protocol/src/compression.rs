@@ -174,6 +174,16 @@ impl<'a> Decompressor<'a> {
             left: bytes_max,
         })
     }
+
+    /// How many of the bytes that may come out are not decompressed yet. A snappy block counts as a whole from when
+    /// it is begun.
+    pub fn left(&self) -> usize {
+        let ready = match &self.stream {
+            Stream::Snappy(stream) => stream.block.len().saturating_sub(stream.given),
+            Stream::None(_) | Stream::Gzip(_) | Stream::Lz4(_) | Stream::Zstd(_) => 0,
+        };
+        self.left.saturating_sub(ready)
+    }
 }
 
 impl Read for Decompressor<'_> {
@@ -329,10 +339,10 @@ impl<'a> SnappyStream<'a> {
                 return Err(io::Error::other(Error::Malformed));
             }
             self.block.resize(length, 0);
+            self.given = 0;
             self.decoder
                 .decompress(next, &mut self.block)
                 .map_err(|_| io::Error::other(Error::Malformed))?;
-            self.given = 0;
         }
         let mut ready = self.block.get(self.given..).unwrap_or_default();
         let count = ready.read(buffer)?;

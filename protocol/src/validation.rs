@@ -17,13 +17,14 @@
 use std::io::BufReader;
 
 use crate::batch::{self, Batch, BatchMut, MAGIC, NO_TIMESTAMP, TimestampType};
-use crate::compression::{Codec, Decompressor};
+use crate::compression::{self, Codec, Decompressor};
 use crate::error_code::ErrorCode;
 use crate::records::{self, RawRecord, Slice, Source, Stream};
 use crate::types::{LeaderEpoch, Offset};
 
 /// Bytes a batch may decompress to if nothing else is set. Far above what clients send (a batch of theirs has
-/// tens of KiB, seldom more than some MiB): it is there so that a hostile batch cannot keep a core busy for long.
+/// tens of KiB, seldom more than some MiB): it is there so that a hostile batch cannot keep a core busy for long. The
+/// batches of one request share it where they are judged.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How many single records an answer names at most. Kafka names all of them, however many.
 pub const RECORD_ERRORS_MAX: usize = 100;
@@ -244,6 +245,12 @@ impl std::fmt::Display for InvalidBatch {
 impl std::error::Error for InvalidBatch {}
 
 impl InvalidBatch {
+    /// Whether the batch would decompress to more than it may.
+    pub fn is_too_large_inside(&self) -> bool {
+        let too_large = records::Error::Compression(compression::Error::TooLarge);
+        matches!(self, InvalidBatch::Records(error) if *error == too_large)
+    }
+
     /// What Kafka answers.
     pub fn error_code(&self) -> ErrorCode {
         match self {
@@ -272,6 +279,9 @@ impl InvalidBatch {
 /// Judges what a client sent for one partition: exactly one batch, as a client may write it. `now_ms` in ms since
 /// 1970.
 ///
+/// `allowance` is how many bytes all compressed batches of the request may still decompress to; it is lowered by what
+/// came out of this one, whether the batch passes or not, since the work was done either way.
+///
 /// Whether the producer's sequence fits the partition, and who may write, is not asked here.
 ///
 /// # Errors
@@ -280,6 +290,7 @@ pub fn validate_produced(
     bytes: &[u8],
     rules: &ProduceRules,
     now_ms: i64,
+    allowance: &mut usize,
 ) -> Result<ValidBatch, InvalidBatch> {
     let batch = only_batch(bytes, rules)?;
     if batch.base_offset() != Offset(0) {
@@ -300,11 +311,15 @@ pub fn validate_produced(
             walk.end(source.0.is_empty())?
         }
         codec => {
-            let stream = Decompressor::new(codec, batch.records_bytes(), rules.decompressed_bytes_max)
+            let bytes_max = rules.decompressed_bytes_max.min(*allowance);
+            let stream = Decompressor::new(codec, batch.records_bytes(), bytes_max)
                 .map_err(|error| InvalidBatch::Records(error.into()))?;
             let mut source = Stream(BufReader::with_capacity(WINDOW_BYTES, stream));
-            let walk = walk(&mut source, &batch, rules.record_bytes_max, rules, now_ms)?;
-            walk.end(source.is_empty().map_err(InvalidBatch::Records)?)?
+            let walk = walk(&mut source, &batch, rules.record_bytes_max, rules, now_ms);
+            let is_all_read = walk.is_ok().then(|| source.is_empty());
+            *allowance = allowance.saturating_sub(bytes_max - source.0.get_ref().left());
+            let is_all_read = is_all_read.unwrap_or(Ok(true)).map_err(InvalidBatch::Records)?;
+            walk?.end(is_all_read)?
         }
     };
     Ok(ValidBatch {
@@ -472,7 +487,6 @@ fn record_error<S>(
 mod tests {
     use super::*;
     use crate::batch::HeaderFields;
-    use crate::compression;
     use crate::records::BatchBuilder;
     use crate::types::{ProducerEpoch, ProducerId, Sequence};
 
@@ -522,7 +536,7 @@ mod tests {
 
     fn check(bytes: &[u8], rules: &ProduceRules, expected: Result<i64, InvalidBatch>) {
         assert_eq!(
-            validate_produced(bytes, rules, NOW).map(|valid| valid.max_timestamp),
+            validate_produced(bytes, rules, NOW, &mut { usize::MAX }).map(|valid| valid.max_timestamp),
             expected
         );
     }
@@ -532,7 +546,7 @@ mod tests {
         let rules = ProduceRules::default();
         for codec in Codec::ALL {
             let bytes = produced(with_codec(codec), 3);
-            let valid = validate_produced(&bytes, &rules, NOW).unwrap();
+            let valid = validate_produced(&bytes, &rules, NOW, &mut { usize::MAX }).unwrap();
             let expected = ValidBatch {
                 length: bytes.len(),
                 records_count: 3,
@@ -577,7 +591,8 @@ mod tests {
                 is_compacted: true,
                 ..ProduceRules::default()
             };
-            let Err(InvalidBatch::RecordErrors { errors, .. }) = validate_produced(&bytes, &keyless, NOW)
+            let Err(InvalidBatch::RecordErrors { errors, .. }) =
+                validate_produced(&bytes, &keyless, NOW, &mut { usize::MAX })
             else {
                 panic!("null keys are refused");
             };
@@ -663,6 +678,31 @@ mod tests {
         );
         // Kafka bounds single records only where they were compressed.
         check(&produced(HeaderFields::default(), 1), &rules, Ok(NOW));
+    }
+
+    #[test]
+    fn the_allowance_is_lowered_by_what_came_out() {
+        let rules = ProduceRules::default();
+        let check = |bytes: &[u8], allowance: usize, left: usize, is_valid: bool| {
+            let mut after = allowance;
+            let judged = validate_produced(bytes, &rules, NOW, &mut after);
+            assert_eq!((judged.is_ok(), after), (is_valid, left));
+        };
+        let plain = produced(HeaderFields::default(), 100);
+        let bytes = plain.len() - batch::HEADER_BYTES;
+        check(&plain, 10, 10, true);
+        for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
+            let good = produced(with_codec(codec), 100);
+            check(&good, bytes, 0, true);
+            check(&good, 2 * bytes, bytes, true);
+            // Snappy tells the size of a block before any work is done for it.
+            let left = if codec == Codec::Snappy { bytes - 1 } else { 0 };
+            check(&good, bytes - 1, left, false);
+            check(&good, 0, 0, false);
+            // The first record is wrong, and what was decompressed to know it counts.
+            let wrong = of_records(codec, 1, &[3, 0]);
+            check(&wrong, 1_000, 998, false);
+        }
     }
 
     #[test]
@@ -781,7 +821,7 @@ mod tests {
         let Err(InvalidBatch::RecordErrors {
             errors,
             is_timestamp: false,
-        }) = validate_produced(&many, &compacted, NOW)
+        }) = validate_produced(&many, &compacted, NOW, &mut { usize::MAX })
         else {
             panic!("null keys are refused");
         };
@@ -799,7 +839,7 @@ mod tests {
             let mut builder = BatchBuilder::new(with_codec(codec));
             builder.append(5, None, Some(b"v"), &[]).unwrap();
             let mut bytes = builder.build().unwrap();
-            let valid = validate_produced(&bytes, &append_time, NOW).unwrap();
+            let valid = validate_produced(&bytes, &append_time, NOW, &mut { usize::MAX }).unwrap();
             assert_eq!((valid.max_timestamp, valid.append_time_ms()), (NOW, NOW));
             valid.stamp(
                 &mut BatchMut::parse(&mut bytes).unwrap(),
@@ -847,7 +887,7 @@ mod tests {
             35,
             &(NOW + 99).to_be_bytes(),
         );
-        let valid = validate_produced(&bytes, &ProduceRules::default(), NOW).unwrap();
+        let valid = validate_produced(&bytes, &ProduceRules::default(), NOW, &mut { usize::MAX }).unwrap();
         valid.stamp(
             &mut BatchMut::parse(&mut bytes).unwrap(),
             Offset(0),
@@ -863,12 +903,18 @@ mod tests {
         for codec in Codec::ALL {
             let good = produced(with_codec(codec), 5);
             for cut in 0..good.len() {
-                assert!(validate_produced(&good[..cut], &ProduceRules::default(), NOW).is_err());
+                assert!(
+                    validate_produced(&good[..cut], &ProduceRules::default(), NOW, &mut { usize::MAX })
+                        .is_err()
+                );
             }
             for at in 0..good.len() {
                 for new in [0, 1, 0x7f, 0x80, 0xff] {
                     // With the CRC made right, so that the other checks are reached.
-                    let _ = validate_produced(&changed(&good, at, &[new]), &ProduceRules::default(), NOW);
+                    let _ =
+                        validate_produced(&changed(&good, at, &[new]), &ProduceRules::default(), NOW, &mut {
+                            usize::MAX
+                        });
                 }
             }
         }

@@ -288,7 +288,7 @@ fn batches_are_judged_as_by_kafka() {
             ..ProduceRules::default()
         };
         let mut bytes = unhex(batch);
-        let ours = match validate_produced(&bytes, &rules, TIME) {
+        let ours = match validate_produced(&bytes, &rules, TIME, &mut { usize::MAX }) {
             Ok(valid) => {
                 valid.stamp(
                     &mut BatchMut::parse(&mut bytes).unwrap(),

@@ -997,3 +997,59 @@ fn what_the_metadata_does_not_know_is_kept_as_stray() {
         assert!(broker.ended().is_none());
     }
 }
+
+#[test]
+fn the_batches_of_one_request_share_what_they_may_decompress_to() {
+    // 150 MiB of zeros in each of four batches; one alone is well within what a batch may have.
+    let mut builder = BatchBuilder::new(HeaderFields {
+        codec: protocol::compression::Codec::Zstd,
+        ..HeaderFields::default()
+    });
+    builder
+        .append(0, None, Some(&vec![0; 150 << 20]), &[])
+        .expect("a record");
+    let batch = builder.build().expect("a batch");
+    assert!(batch.len() < 100_000);
+    let mut world = World::new(1, Options::default());
+    let node = world.add_node();
+    let (broker, address) = start(&mut world, node);
+    let batch = Rc::new(batch);
+    let done = Rc::new(Cell::new(false));
+    let told = done.clone();
+    world.add_client(async move {
+        let client = Client::connect(address).await;
+        client.create(&[("a", 4)]).await.expect("created");
+        let part = |index| produce_request::PartitionProduceData {
+            index,
+            records: Some(&batch),
+        };
+        let topic = produce_request::TopicProduceData {
+            name: "a",
+            partition_data: (0..4).map(part).collect(),
+            ..Default::default()
+        };
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 10_000,
+            topic_data: vec![topic],
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::Produce, 9, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(&answer, ApiKey::Produce, 9, ProduceResponse::decode);
+        let parts = &answer.responses[0].partition_responses;
+        let errors: Vec<_> = parts
+            .iter()
+            .map(|part| ErrorCode::from_code(part.error_code))
+            .collect();
+        // One on each of the two shards; the client sends the others again.
+        let count = |error| errors.iter().filter(|one| **one == error).count();
+        assert_eq!(count(ErrorCode::None), 2, "{errors:?}");
+        assert_eq!(count(ErrorCode::RequestTimedOut), 2, "{errors:?}");
+        assert!(ErrorCode::RequestTimedOut.is_retriable());
+        told.set(true);
+    });
+    let ran = world.run_until(PATIENCE, |_| done.get());
+    assert!(ran.is_ok() && broker.ended().is_none());
+}

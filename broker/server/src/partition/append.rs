@@ -11,7 +11,7 @@ use protocol::batch::{BatchMut, Header};
 use protocol::error_code::ErrorCode;
 use protocol::produce::Acks;
 use protocol::types::{Offset, Partition as Index, TopicId};
-use protocol::validation::{InvalidBatch, ValidBatch, validate_produced};
+use protocol::validation::{DECOMPRESSED_BYTES_MAX, InvalidBatch, ValidBatch, validate_produced};
 use shards::sync::oneshot;
 use shards::time::{Duration, Instant, sleep_until, wall_ms};
 use shards::{Either, select2};
@@ -94,9 +94,10 @@ impl Options {
 /// Stages every batch, in order, within this call; the future answers for each in the same order.
 pub fn append_here(appends: Vec<Append>, options: Options) -> impl Future<Output = Vec<Appended>> {
     let node = Node::current();
+    let mut allowance = DECOMPRESSED_BYTES_MAX;
     let staged: Vec<Staged> = appends
         .iter()
-        .map(|append| stage(&node, append, options))
+        .map(|append| stage(&node, append, options, &mut allowance))
         .collect();
     async move {
         // One deadline for all: they are committed together.
@@ -121,13 +122,13 @@ pub fn append_here(appends: Vec<Append>, options: Options) -> impl Future<Output
 }
 
 /// Checks a batch and stages it, or says why not.
-fn stage(node: &Node, append: &Append, options: Options) -> Staged {
+fn stage(node: &Node, append: &Append, options: Options, allowance: &mut usize) -> Staged {
     let id = PartitionId {
         topic_id: append.topic_id,
         partition: append.partition,
     };
     let staged = match node.partition(id) {
-        Some(partition) => partition.append(node, &append.records, options),
+        Some(partition) => partition.append(node, &append.records, options, allowance),
         // The metadata of the connection's shard was older or newer than ours, or the node stops.
         None => Err(Appended::failed(ErrorCode::NotLeaderOrFollower)),
     };
@@ -135,7 +136,14 @@ fn stage(node: &Node, append: &Append, options: Options) -> Staged {
 }
 
 impl Partition {
-    fn append(self: &Rc<Self>, node: &Node, records: &Bytes, options: Options) -> Result<Staged, Appended> {
+    /// `allowance`: what the compressed batches of the request may still decompress to on this shard.
+    fn append(
+        self: &Rc<Self>,
+        node: &Node,
+        records: &Bytes,
+        options: Options,
+        allowance: &mut usize,
+    ) -> Result<Staged, Appended> {
         let now_ms = wall_ms();
         let log_start_offset = self.log.log_start_offset();
         let refused = |error| Appended {
@@ -144,10 +152,16 @@ impl Partition {
         };
         let mut rules = self.rules.borrow().clone();
         rules.is_zstd_allowed = options.is_zstd_allowed;
-        let valid = validate_produced(records, &rules, now_ms).map_err(|invalid| Appended {
+        let is_lowered = *allowance < rules.decompressed_bytes_max;
+        let valid = validate_produced(records, &rules, now_ms, allowance).map_err(|invalid| Appended {
             record_errors: record_errors(&invalid),
             message: Some(invalid.to_string()),
-            ..refused(invalid.error_code())
+            ..refused(match is_lowered && invalid.is_too_large_inside() {
+                // It may well be right, and other batches of the request have used up what this one needs. A client
+                // sends it again in a request of its own.
+                true => ErrorCode::RequestTimedOut,
+                false => invalid.error_code(),
+            })
         })?;
         if is_transactional(records) {
             // No transaction can be open: there is no coordinator to open one.

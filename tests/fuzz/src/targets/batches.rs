@@ -123,7 +123,9 @@ fn validate(input: &[u8]) -> String {
         decompressed_bytes_max: PLAIN_BYTES_MAX,
         ..ProduceRules::default()
     };
-    let judged = validate_produced(input, &rules, 1_700_000_000_000);
+    let mut allowance = 2 * PLAIN_BYTES_MAX;
+    let judged = validate_produced(input, &rules, 1_700_000_000_000, &mut allowance);
+    assert!(allowance >= PLAIN_BYTES_MAX);
     if let Ok(valid) = &judged {
         assert!(valid.length <= input.len() && valid.records_count >= 1);
         let mut batch = input[..valid.length].to_vec();
