@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use shards::Gate;
-use shards::sync::{Notify, Signal, oneshot};
+use shards::sync::{Notify, Semaphore, Signal, oneshot};
 
 use crate::error::StorageError;
 use crate::journal::records::{Fence, Seal};
@@ -114,6 +114,8 @@ pub(crate) struct Core {
     pub reads_wanted: Notify,
     /// How many wait for it; meanwhile nothing that was read is kept.
     pub reads_waiters: Cell<usize>,
+    /// Whoever waits for memory while it holds what it has read already: one at a time, or they wait for each other.
+    pub large_read: Semaphore,
     /// No more appends.
     pub is_closing: Cell<bool>,
     /// Nothing will be committed any more: all is, or the dir has failed.
@@ -140,6 +142,7 @@ impl Core {
             memory_waiters: Cell::new(0),
             reads_wanted: Notify::new(),
             reads_waiters: Cell::new(0),
+            large_read: Semaphore::new(1),
             is_closing: Cell::new(false),
             stopped: Signal::new(),
             failure: RefCell::default(),

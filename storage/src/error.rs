@@ -47,6 +47,8 @@ pub enum StorageError {
     },
     /// The store, or the log, has been closed or deleted.
     Closed,
+    /// A read would have to wait for memory, and was not to.
+    NoMemory,
 }
 
 impl StorageError {
@@ -95,6 +97,7 @@ impl fmt::Display for StorageError {
             }
             StorageError::Foreign { path, what } => write!(out, "{path}: {what}"),
             StorageError::Closed => out.write_str("closed"),
+            StorageError::NoMemory => out.write_str("no memory is free for a read"),
         }
     }
 }

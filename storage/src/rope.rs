@@ -58,6 +58,11 @@ impl Rope {
         self.start <= position && position <= self.end
     }
 
+    /// Whether it holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// File position after the last byte.
     pub fn end(&self) -> u32 {
         self.end

@@ -462,6 +462,7 @@ fn d16_no_bridge() {
                         bytes_max: 1 << 20,
                         at_least_one: true,
                         upper_bound: Offset(i64::MAX),
+                        may_wait: true,
                     };
                     // A journal that still has all bytes of the last segment may make it whole again.
                     if log.read(at).await.is_ok() {

@@ -3,8 +3,9 @@
 mod support;
 
 use protocol::types::{LeaderEpoch, Offset, Uuid};
+use shards::buffers::{Buffer, Purpose};
 use shards::sim::{Crash, Effect, Fault, Operation};
-use storage::{AppendError, ReadAt, ReadError};
+use storage::{AppendError, LogConfig, ReadAt, ReadError};
 use support::*;
 
 fn expected(count: usize, length: usize) -> Vec<(Offset, Vec<u8>)> {
@@ -148,6 +149,7 @@ fn bounds_are_kept() {
                 bytes_max,
                 at_least_one,
                 upper_bound: Offset(upper_bound),
+                may_wait: true,
             };
             let log = log.clone();
             async move { log.read(at).await.map(|data| data.bytes) }
@@ -371,4 +373,67 @@ fn a_partition_set_aside_is_whole_and_forgotten_wherever_a_crash_falls() {
         assert!(kept.windows(4).any(|window| window == b"kept"), "step {step}");
     }
     assert!(crashes > 10, "{crashes} crashes before the end");
+}
+
+/// Takes all memory for reads but `left` bytes.
+fn hog(left: usize) -> Vec<Buffer> {
+    let mut held: Vec<Buffer> = std::iter::from_fn(|| Buffer::try_take(Purpose::Reads, 64 << 10)).collect();
+    held.truncate(held.len() - left / (64 << 10));
+    held
+}
+
+#[test]
+fn reads_that_need_more_memory_than_there_is_come_to_an_end() {
+    const COUNT: i64 = 12;
+    for seed in 0..10 {
+        let (mut world, node) = world(seed);
+        let config = LogConfig {
+            segment_bytes: 16 << 20,
+            ..log_config()
+        };
+        run(&mut world, node, move || async move {
+            let (dir, store) = open().await;
+            let log = store.create_partition(&id(0), "t", config).await.unwrap();
+            for number in 0..COUNT {
+                // Each takes several windows of its file.
+                put(&log, &value(number as usize, 200 << 10)).await;
+            }
+            close(dir, store).await;
+        });
+        run(&mut world, node, move || async move {
+            let (dir, store) = open().await;
+            let log = store.create_partition(&id(0), "t", config).await.unwrap();
+            let at = |from| ReadAt {
+                from: Offset(from),
+                bytes_max: 1,
+                at_least_one: true,
+                upper_bound: Offset(i64::MAX),
+                may_wait: true,
+            };
+            let nothing = hog(0);
+            let impatient = ReadAt {
+                may_wait: false,
+                ..at(0)
+            };
+            assert_eq!(log.read(impatient).await.unwrap_err(), ReadError::NoMemory);
+            drop(nothing);
+            let held = hog(1280 << 10);
+            let reads: Vec<_> = (0..COUNT)
+                .map(|from| {
+                    let (log, at) = (log.clone(), at(from));
+                    shards::spawn(shards::Priority::Clients, async move {
+                        let data = log.read(at).await.unwrap();
+                        assert!(data.bytes > 200 << 10);
+                        // On its way to a client.
+                        shards::time::sleep(std::time::Duration::from_millis(3)).await;
+                    })
+                })
+                .collect();
+            for read in reads {
+                read.await;
+            }
+            drop(held);
+            close(dir, store).await;
+        });
+    }
 }

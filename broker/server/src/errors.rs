@@ -22,6 +22,8 @@ pub fn of_storage(error: &StorageError) -> ErrorCode {
         StorageError::Io { .. } | StorageError::Damaged { .. } => ErrorCode::KafkaStorageError,
         StorageError::Locked { .. } | StorageError::Foreign { .. } => ErrorCode::KafkaStorageError,
         StorageError::Closed => ErrorCode::NotLeaderOrFollower,
+        // Met where it is asked for, and answered with nothing; elsewhere the client may try again.
+        StorageError::NoMemory => ErrorCode::RequestTimedOut,
     }
 }
 
@@ -29,6 +31,7 @@ pub fn of_storage(error: &StorageError) -> ErrorCode {
 pub fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange => ErrorCode::OffsetOutOfRange,
+        ReadError::NoMemory => of_storage(&StorageError::NoMemory),
         ReadError::Offline(error) => of_storage(error),
     }
 }

@@ -85,6 +85,7 @@ pub async fn for_each_batch(
             bytes_max: READ_BYTES,
             at_least_one: true,
             upper_bound: committed,
+            may_wait: true,
         };
         let data = log.read(at).await.map_err(|error| failed(&error))?;
         let before = next;

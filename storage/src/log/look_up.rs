@@ -7,6 +7,7 @@ use protocol::batch::{Batch, Header};
 use protocol::types::{LeaderEpoch, Offset};
 
 use super::Log;
+use super::read::Patience;
 use crate::error::StorageError;
 use crate::segment::Segment;
 
@@ -48,7 +49,8 @@ impl Log {
                 .collect()
         };
         for base in bases {
-            if let Some(found) = self.look_up_in(base, timestamp).await? {
+            let look_up = async |patience| self.look_up_in(base, timestamp, patience).await;
+            if let Some(found) = self.patiently(look_up).await? {
                 return Ok(Some(found).filter(|found| found.offset < upper_bound));
             }
         }
@@ -79,6 +81,7 @@ impl Log {
         &self,
         base: Offset,
         timestamp: i64,
+        patience: Patience,
     ) -> Result<Option<TimestampOffset>, StorageError> {
         let (mut from, has_more, log_start) = {
             let state = self.state.borrow();
@@ -93,7 +96,7 @@ impl Log {
             from = self.read_indexes(base).await?.times.offset_before(timestamp);
         }
         let mut position = self.position_hint(base, from).await?;
-        let Some(mut walk) = self.walk(base, position, 0) else {
+        let Some(mut walk) = self.walk(base, position, 0, patience) else {
             return Ok(None);
         };
         while let Some(found) = walk.batch_at(position).await? {

@@ -38,6 +38,9 @@ pub struct ReadAt {
     pub at_least_one: bool,
     /// No batch that reaches this offset; the durable end bounds it anyway.
     pub upper_bound: Offset,
+    /// Whether to wait for memory if there is none. Who holds the chunks of another read must not: two that hold some
+    /// of it and wait for more may wait for each other.
+    pub may_wait: bool,
 }
 
 /// Whole batches, one after the other.
@@ -54,14 +57,30 @@ pub struct ReadData {
 pub enum ReadError {
     /// OFFSET_OUT_OF_RANGE: before the log start or behind the end.
     OutOfRange,
+    /// There is no memory now, and the read was not to wait for it.
+    NoMemory,
     /// The log or the dir is offline: KAFKA_STORAGE_ERROR.
     Offline(StorageError),
 }
 
 impl From<StorageError> for ReadError {
     fn from(error: StorageError) -> Self {
-        ReadError::Offline(error)
+        match error {
+            StorageError::NoMemory => ReadError::NoMemory,
+            error => ReadError::Offline(error),
+        }
     }
+}
+
+/// Whether a walk waits for memory.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Never.
+    None,
+    /// As long as it holds nothing.
+    Empty,
+    /// Always; only the holder of `Core::large_read`.
+    Full,
 }
 
 /// Bytes of a segment's file, kept for who reads on.
@@ -119,6 +138,7 @@ pub(super) struct Walk<'a> {
     /// End of what may be seen.
     pub limit: u32,
     rope: Rope,
+    patience: Patience,
 }
 
 impl Log {
@@ -128,7 +148,7 @@ impl Log {
     /// As named.
     pub async fn read(&self, at: ReadAt) -> Result<ReadData, ReadError> {
         self.is_usable()?;
-        let (bound, mut base) = {
+        let (bound, base) = {
             let state = self.state.borrow();
             let outline = &state.outline;
             if at.from < outline.log_start || at.from > outline.end {
@@ -141,13 +161,44 @@ impl Log {
             return Ok(ReadData::default());
         }
         self.verify_once().await?;
+        if !at.may_wait {
+            return Ok(self.read_below(bound, base, &at, Patience::None).await?);
+        }
+        Ok(self
+            .patiently(async |patience| self.read_below(bound, base, &at, patience).await)
+            .await?)
+    }
+
+    /// Does a read that waits for memory as long as it holds none, and again, should that not be enough, as the only
+    /// one that waits holding some: what the others hold is on its way to clients and comes back.
+    pub(super) async fn patiently<T>(
+        &self,
+        read: impl AsyncFn(Patience) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        match read(Patience::Empty).await {
+            Err(StorageError::NoMemory) => {
+                let _permit = self.core.large_read.acquire(1).await;
+                read(Patience::Full).await
+            }
+            result => result,
+        }
+    }
+
+    /// Reads from the segment `base` on, and from later ones should it have nothing.
+    async fn read_below(
+        &self,
+        bound: Offset,
+        mut base: Option<Offset>,
+        at: &ReadAt,
+        patience: Patience,
+    ) -> Result<ReadData, StorageError> {
         while let Some(segment) = base {
             let hint = self.position_hint(segment, at.from).await?;
-            let Some(mut walk) = self.walk(segment, hint, at.bytes_max) else {
+            let Some(mut walk) = self.walk(segment, hint, at.bytes_max, patience) else {
                 break;
             };
             if let Some(first) = walk.find(hint, at.from).await? {
-                return Ok(walk.collect(first, &at, bound).await?);
+                return walk.collect(first, at, bound).await;
             }
             // Compaction leaves segments without the records they are named for: the next has them.
             let state = self.state.borrow();
@@ -188,7 +239,13 @@ impl Log {
     }
 
     /// Begins a walk through a segment near `position`.
-    pub(super) fn walk(&self, base: Offset, position: u32, bytes_max: usize) -> Option<Walk<'_>> {
+    pub(super) fn walk(
+        &self,
+        base: Offset,
+        position: u32,
+        bytes_max: usize,
+        patience: Patience,
+    ) -> Option<Walk<'_>> {
         let state = self.state.borrow();
         let length = state.outline.segment(base)?.length;
         let open = state.open.iter().find(|open| open.base == base);
@@ -200,6 +257,7 @@ impl Log {
             base,
             limit,
             rope: Rope::at(position),
+            patience,
         };
         walk.rope = walk.in_memory(position, wanted)?;
         Some(walk)
@@ -207,7 +265,10 @@ impl Log {
 
     /// Bytes of the file from `position` on, at least one, from a window that is read if need be; empty when
     /// the file has none. Only blocks below what is in memory, and below the end, are looked at.
-    async fn window(&self, base: Offset, position: u32) -> Result<Bytes, StorageError> {
+    ///
+    /// # Errors
+    /// [`StorageError::NoMemory`], unless it `may_wait`.
+    async fn window(&self, base: Offset, position: u32, may_wait: bool) -> Result<Bytes, StorageError> {
         let now = time::now();
         let start = block_start(position);
         let (size, on_disk) = {
@@ -232,7 +293,7 @@ impl Log {
             whole => readable(whole.min(size.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX))),
         };
         let file = self.open_for_read(base).await?;
-        let buffer = self.wait_for_buffer(size).await;
+        let buffer = self.buffer(size, may_wait).await?;
         // The last block of a log at rest may be written again at any time: it is read under the permit that
         // writing it needs, after another look at whether it is still at rest.
         let (on_disk, _permit) = if start < whole_end {
@@ -259,13 +320,16 @@ impl Log {
     }
 
     /// Memory for a read. When there is none, what all logs keep for who reads on is given back at once.
-    async fn wait_for_buffer(&self, size: u32) -> Buffer {
+    async fn buffer(&self, size: u32, may_wait: bool) -> Result<Buffer, StorageError> {
         if let Some(buffer) = Buffer::try_take(Purpose::Reads, size as usize) {
-            return buffer;
+            return Ok(buffer);
+        }
+        self.core.reads_wanted.notify_one();
+        if !may_wait {
+            return Err(StorageError::NoMemory);
         }
         let _waiting = Waiting::begin(&self.core);
-        self.core.reads_wanted.notify_one();
-        Buffer::take(Purpose::Reads, size as usize).await
+        Ok(Buffer::take(Purpose::Reads, size as usize).await)
     }
 
     async fn read_window(
@@ -392,7 +456,12 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            let bytes = self.log.window(self.base, at).await?;
+            let may_wait = match self.patience {
+                Patience::None => false,
+                Patience::Empty => self.rope.is_empty(),
+                Patience::Full => true,
+            };
+            let bytes = self.log.window(self.base, at, may_wait).await?;
             let bytes = bytes.slice(..bytes.len().min((self.limit - at) as usize));
             if bytes.is_empty()
                 && self

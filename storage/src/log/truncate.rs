@@ -11,6 +11,7 @@ use protocol::batch::Header;
 use protocol::types::{Offset, Uuid};
 use shards::{fs, random};
 
+use super::read::Patience;
 use super::settle::Depth;
 use super::{Log, OpenSegment};
 use crate::core::Order;
@@ -60,7 +61,8 @@ impl Log {
             .map(|segment| segment.base);
         let base = base.ok_or(StorageError::Closed)?;
         let hint = self.position_hint(base, offset).await?;
-        let Some(mut walk) = self.walk(base, hint, 0) else {
+        let _permit = self.core.large_read.acquire(1).await;
+        let Some(mut walk) = self.walk(base, hint, 0, Patience::Full) else {
             return Err(StorageError::Closed);
         };
         let found = walk.find(hint, offset).await?;

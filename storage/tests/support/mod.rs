@@ -164,6 +164,7 @@ pub async fn all(log: &Rc<Log>, from: Offset) -> Vec<(Offset, Vec<u8>)> {
             bytes_max: 20_000,
             at_least_one: true,
             upper_bound: Offset(i64::MAX),
+            may_wait: true,
         };
         let data = log.read(at).await.unwrap();
         let bytes = data.chunks.concat();

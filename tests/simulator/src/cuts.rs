@@ -235,6 +235,7 @@ async fn read(log: &Rc<Log>) -> Result<Vec<u64>, String> {
             bytes_max: 100_000,
             at_least_one: true,
             upper_bound: Offset(i64::MAX),
+            may_wait: true,
         };
         let data = log.read(at).await.map_err(|error| format!("read: {error:?}"))?;
         let bytes = data.chunks.concat();

@@ -8,7 +8,7 @@ use protocol::error_code::ErrorCode;
 use protocol::types::{LeaderEpoch, Offset, Partition as Index, TopicId};
 use shards::time::{Duration, Instant, now, sleep_until};
 use shards::{Either, select2};
-use storage::{PartitionId, ReadAt};
+use storage::{PartitionId, ReadAt, ReadError};
 
 use super::waiters::{Interested, Thirst};
 use crate::errors;
@@ -43,6 +43,9 @@ pub struct Limits {
     pub min_bytes: usize,
     /// Until then.
     pub deadline: Instant,
+    /// Whether to wait for memory as long as nothing was read. Not while records from another shard are held: two
+    /// fetches could wait for what the other has.
+    pub may_wait: bool,
 }
 
 /// What one partition answers.
@@ -60,6 +63,8 @@ pub struct Read {
     pub records: Vec<Bytes>,
     /// Bytes of `records`.
     pub bytes: usize,
+    /// There may be records, and was no memory to read them into.
+    pub is_short: bool,
 }
 
 impl Read {
@@ -72,6 +77,7 @@ impl Read {
             diverging: None,
             records: Vec::new(),
             bytes: 0,
+            is_short: false,
         }
     }
 
@@ -85,9 +91,9 @@ impl Read {
 pub async fn read_here(wanted: Vec<Wanted>, limits: Limits, interested: Interested) -> Vec<Read> {
     let node = Node::current();
     loop {
-        let reads = read_once(&node, &wanted, limits.max_bytes).await;
+        let reads = read_once(&node, &wanted, limits).await;
         let bytes: usize = reads.iter().map(|read| read.bytes).sum();
-        let is_done = bytes >= limits.min_bytes || reads.iter().any(Read::is_urgent);
+        let is_done = bytes >= limits.min_bytes || reads.iter().any(|read| read.is_urgent() || read.is_short);
         if is_done || now() >= limits.deadline || node.is_stopping() || !interested.is_there() {
             return reads;
         }
@@ -155,13 +161,13 @@ async fn watch(node: &Node, seen: Vec<Seen>, missing: usize, deadline: Instant, 
 }
 
 /// Reads each partition once, in order. The first one that has any records gives at least one batch of them, however
-/// large; the others give what there is room for.
-async fn read_once(node: &Node, wanted: &[Wanted], max_bytes: usize) -> Vec<Read> {
+/// large; the others give what there is room for, and memory for at once.
+async fn read_once(node: &Node, wanted: &[Wanted], limits: Limits) -> Vec<Read> {
     let mut bytes = 0;
     let mut reads = Vec::with_capacity(wanted.len());
     for one in wanted {
-        let room = max_bytes.saturating_sub(bytes);
-        let read = read_partition(node, one, room, bytes == 0)
+        let room = limits.max_bytes.saturating_sub(bytes);
+        let read = read_partition(node, one, room, bytes == 0, limits.may_wait)
             .await
             .unwrap_or_else(Read::failed);
         bytes += read.bytes;
@@ -175,6 +181,7 @@ async fn read_partition(
     wanted: &Wanted,
     room: usize,
     is_first: bool,
+    may_wait: bool,
 ) -> Result<Read, ErrorCode> {
     let id = PartitionId {
         topic_id: wanted.topic_id,
@@ -212,9 +219,15 @@ async fn read_partition(
         bytes_max: max_bytes,
         at_least_one: is_first,
         upper_bound: high_watermark,
+        may_wait: may_wait && is_first,
     };
-    let data = log.read(at).await.map_err(|error| errors::of_read(&error))?;
-    read.bytes = data.bytes;
-    read.records = data.chunks;
+    match log.read(at).await {
+        Ok(data) => {
+            read.bytes = data.bytes;
+            read.records = data.chunks;
+        }
+        Err(ReadError::NoMemory) => read.is_short = true,
+        Err(error) => return Err(errors::of_read(&error)),
+    }
     Ok(read)
 }

@@ -165,28 +165,66 @@ impl Fetch {
             max_bytes: self.max_bytes.div_ceil(self.shares.len().max(1)),
             min_bytes: if waiting { self.min_bytes } else { 0 },
             deadline: self.deadline,
+            may_wait: self.shares.len() == 1,
         };
-        let call = |share: &Share| {
-            let (wanted, interest) = (share.wanted.clone(), self.interest.share());
-            mesh::call(share.owner, move || read::read_here(wanted, limits, interest))
+        self.shares.iter().map(|share| self.read(share, limits)).collect()
+    }
+
+    fn read(&self, share: &Share, limits: Limits) -> Call<Vec<Read>> {
+        let (wanted, interest) = (share.wanted.clone(), self.interest.share());
+        mesh::call(share.owner, move || read::read_here(wanted, limits, interest))
+    }
+
+    /// Reads from the owners that had no memory, one by one, until one has given something: nothing is held while one
+    /// of them waits for it.
+    async fn read_one_by_one(&mut self) {
+        let limits = Limits {
+            max_bytes: self.max_bytes,
+            min_bytes: 0,
+            deadline: self.deadline,
+            may_wait: true,
         };
-        self.shares.iter().map(call).collect()
+        for place in 0..self.shares.len() {
+            let share = &self.shares[place];
+            let is_short = |slot: &usize| self.results.get(*slot).is_some_and(|read| read.is_short);
+            if !share.slots.iter().any(is_short) {
+                continue;
+            }
+            let reads = self.read(share, limits).await;
+            self.take(place, reads.unwrap_or_default());
+            if self.bytes() > 0 {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, place: usize, reads: Vec<Read>) {
+        for (slot, read) in self.shares[place].slots.iter().zip(reads) {
+            if let Some(result) = self.results.get_mut(*slot) {
+                *result = read;
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.results.iter().map(|read| read.bytes).sum()
     }
 
     async fn collect(mut self, mut reads: Vec<Call<Vec<Read>>>) -> Answer {
         loop {
-            for (share, call) in self.shares.iter().zip(reads) {
-                for (slot, read) in share.slots.iter().zip(call.await.unwrap_or_default()) {
-                    if let Some(result) = self.results.get_mut(*slot) {
-                        *result = read;
-                    }
-                }
+            for (place, call) in reads.into_iter().enumerate() {
+                let reads = call.await.unwrap_or_default();
+                self.take(place, reads);
             }
-            let bytes: usize = self.results.iter().map(|read| read.bytes).sum();
             let is_urgent = self.results.iter().any(Read::is_urgent);
+            let is_short = self.results.iter().any(|read| read.is_short);
+            if is_short && !is_urgent && self.bytes() == 0 {
+                self.read_one_by_one().await;
+            }
+            let bytes = self.bytes();
             let is_over = now() >= self.deadline || self.node.is_stopping();
             // With one owner, the owner has waited.
-            if bytes >= self.min_bytes || is_urgent || is_over || self.shares.len() < 2 {
+            if bytes >= self.min_bytes || is_urgent || is_short || is_over || self.shares.len() < 2 {
                 return self.answer();
             }
             self.wait_for(self.min_bytes - bytes).await;
