@@ -13,6 +13,8 @@ use crate::net::{Accepted, TcpListener, TcpStream};
 use crate::shard::{self, ShardId};
 use crate::time;
 
+/// Refused connections are told of at most this often.
+const TOLD: Duration = Duration::from_secs(60);
 /// How long accepting pauses when the process has no descriptor left (EMFILE and its kind).
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -20,14 +22,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Spread {
     open: Arc<[AtomicUsize]>,
+    most: usize,
 }
 
 impl Spread {
     /// For the shards of this process, all without connections.
     pub fn new() -> Spread {
+        Spread::of(usize::MAX)
+    }
+
+    /// The same for at most `most` connections of all shards together.
+    pub fn of(most: usize) -> Spread {
         let count = shard::current().count();
         Spread {
             open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            most,
         }
     }
 
@@ -43,8 +52,11 @@ impl Spread {
         self.open.iter().map(|open| open.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes a place on the shard with the fewest, the first of equals.
-    fn take(&self) -> Place {
+    /// Takes a place on the shard with the fewest, the first of equals; `None` when there are as many as may be.
+    fn take(&self) -> Option<Place> {
+        if self.total() >= self.most {
+            return None;
+        }
         let fewest = self
             .open
             .iter()
@@ -54,10 +66,10 @@ impl Spread {
         if let Some(open) = self.open.get(usize::from(shard.0)) {
             open.fetch_add(1, Ordering::Relaxed);
         }
-        Place {
+        Some(Place {
             spread: self.clone(),
             shard,
-        }
+        })
     }
 }
 
@@ -92,17 +104,23 @@ impl Drop for Place {
 /// Accepts until `listener` is closed. `receive` is called on the shard that the connection goes to, and must only
 /// start what serves it (a task in a gate of that shard).
 ///
-/// Want of descriptors is waited out, with one warning each time it begins.
+/// A connection beyond those that `spread` has room for is closed at once, and told of once a minute at most: it must
+/// not use up the descriptors that everything else needs. Want of descriptors is waited out, with one warning each time
+/// it begins.
 pub async fn hand_out<F>(listener: &TcpListener, spread: &Spread, receive: F)
 where
     F: Fn(TcpStream, Place) + Send + Clone + 'static,
 {
     let mut short = false;
+    let mut refused = Refused::default();
     loop {
         match listener.accept().await {
             Ok(accepted) => {
                 short = false;
-                send(accepted, spread.take(), receive.clone()).await;
+                match spread.take() {
+                    Some(place) => send(accepted, place, receive.clone()).await,
+                    None => refused.note(&accepted, spread.most),
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -113,6 +131,29 @@ where
                 time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Connections that were closed because there were too many, since the last that was told of.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    told: Option<time::Instant>,
+}
+
+impl Refused {
+    fn note(&mut self, accepted: &Accepted, most: usize) {
+        self.count += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TOLD) {
+            return;
+        }
+        tracing::warn!(
+            "closed {} new connections, the last from {}: {most} are open, as many as the limit of open files leaves \
+             room for (raise it with `ulimit -n` or LimitNOFILE=)",
+            self.count,
+            accepted.peer_addr()
+        );
+        (self.count, self.told) = (0, Some(time::now()));
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Setup {
     pub addresses: Vec<SocketAddr>,
     /// One line about the machine for the log: the engine, the CPUs.
     pub host: String,
+    /// Most connections of clients, over all listeners.
+    pub connections_most: usize,
 }
 
 /// How a node came to its end.

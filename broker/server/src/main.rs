@@ -70,7 +70,7 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     let config = load(arguments)?;
     let plan = plan(&config)?;
     let addresses = addresses(&config)?;
-    check(&config, plan.len())?;
+    let open_files = check(&config, plan.len())?;
     let flush = start_log(&config)?;
     if let Some(warning) = &config.warning {
         tracing::warn!("{warning}");
@@ -81,6 +81,7 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
         config: Arc::new(config),
         addresses,
         host,
+        connections_most: usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     });
     let shards = shards::Config {
         shards: plan,
@@ -186,14 +187,16 @@ fn start_log(config: &Config) -> Result<Flush, String> {
     Ok(flush)
 }
 
-/// What the host must allow. The data directory is made here, since one of the checks writes to it.
-fn check(config: &Config, shards: usize) -> Result<(), String> {
+/// What the host must allow; gives how many files may be open, of which connections may have half: the other half is for
+/// the files of partitions. The data directory is made here, since one of the checks writes to it.
+fn check(config: &Config, shards: usize) -> Result<u64, String> {
     let dir = &config.settings.data_dir;
     std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     checks::io_uring()?;
     checks::locked_memory(shards)?;
-    checks::open_files(OPEN_FILES)?;
-    checks::direct_io(dir)
+    let open_files = checks::open_files(OPEN_FILES)?;
+    checks::direct_io(dir)?;
+    Ok(open_files)
 }
 
 /// Files that a node with some thousand partitions and connections has open.

@@ -98,7 +98,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let directory_id = dir.meta().directory_id.unwrap_or_default();
     let broker_epoch = register(&controller, settings, directory_id, &addresses).await?;
     watch_stores(&failed).await;
-    let (accepting, spread) = (Gate::new(), Spread::new());
+    let (accepting, spread) = (Gate::new(), Spread::of(setup.connections_most));
     for (number, socket) in sockets.iter().enumerate() {
         let (socket, spread) = (socket.clone(), spread.clone());
         let accept = async move {

@@ -28,6 +28,7 @@ use shards::time::{now, sleep};
 
 const PORT: u16 = 9092;
 const SEEDS: std::ops::Range<u64> = 0..6;
+const CONNECTIONS_MOST: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Starts a node with two shards, runs `client` against it, stops it, and expects a clean end.
@@ -90,6 +91,7 @@ fn start(world: &mut World, node: shards::sim::NodeId) -> (Broker, SocketAddr) {
         config: Arc::new(config),
         addresses: vec![address],
         host: "simulated".to_owned(),
+        connections_most: CONNECTIONS_MOST,
     };
     let broker = Broker::new(setup);
     let main = broker.clone();
@@ -1052,4 +1054,33 @@ fn the_batches_of_one_request_share_what_they_may_decompress_to() {
     });
     let ran = world.run_until(PATIENCE, |_| done.get());
     assert!(ran.is_ok() && broker.ended().is_none());
+}
+
+#[test]
+fn a_connection_too_many_is_closed_and_harms_nobody() {
+    check(|address| async move {
+        let mut clients = Vec::new();
+        while clients.len() < CONNECTIONS_MOST {
+            let client = Client::connect(address).await;
+            let found = client.metadata(Some("a"), Uuid::ZERO, false).await;
+            assert_eq!(found.0, ErrorCode::UnknownTopicOrPartition);
+            clients.push(client);
+        }
+        for _ in 0..3 {
+            let refused = Client::connect(address).await;
+            refused.send(ApiKey::ApiVersions, 0, |_, _| {}).await;
+            assert!(refused.receive().await.is_none());
+        }
+        clients[0].create(&[("a", 1)]).await.expect("created");
+        drop(clients.pop());
+        // The broker learns of it in its own time.
+        loop {
+            let client = Client::connect(address).await;
+            client.send(ApiKey::ApiVersions, 0, |_, _| {}).await;
+            if client.receive().await.is_some() {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
 }

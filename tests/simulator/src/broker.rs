@@ -46,6 +46,7 @@ pub fn start(world: &mut World, node: NodeId, plan: &Plan, planted: Option<Plant
         config: Arc::new(config),
         addresses: vec![SocketAddr::new(address, PORT)],
         host: "a simulated node".to_owned(),
+        connections_most: usize::MAX,
     });
     let started = broker.clone();
     world.start(node, plan.shards, move |shard| {
