@@ -98,6 +98,8 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let directory_id = dir.meta().directory_id.unwrap_or_default();
     let broker_epoch = register(&controller, settings, directory_id, &addresses).await?;
     watch_stores(&failed).await;
+    take_memory().await;
+    // From the first client on nothing is waited for: a start that is told to stop must have acknowledged nothing.
     let (accepting, spread) = (Gate::new(), Spread::of(setup.connections_most));
     for (number, socket) in sockets.iter().enumerate() {
         let (socket, spread) = (socket.clone(), spread.clone());
@@ -110,7 +112,6 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         spawn(&accepting, accept);
     }
     say(setup, &dir, &shared, &addresses, started.elapsed());
-    take_memory().await;
     Ok(Running {
         shared,
         dir,
@@ -124,7 +125,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     })
 }
 
-/// Lets every shard take its memory, which would have competed with the start.
+/// Lets every shard begin to take its memory, which would have competed with the start.
 async fn take_memory() {
     for shard in shards::current().all() {
         let take = mesh::call(shard, || {
