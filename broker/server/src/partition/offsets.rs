@@ -150,6 +150,8 @@ async fn look_up(node: &Node, looked: Looked) -> Result<Found, ErrorCode> {
         leader_epoch,
     };
     let offline = |error: StorageError| errors::of_storage(&error);
+    // Where a log that is offline ends is not known: a client that believed it would go back or skip.
+    log.is_usable().map_err(offline)?;
     match sought {
         Sought::Latest => Ok(at(high_watermark, partition.leader_epoch())),
         Sought::Earliest => {
@@ -195,7 +197,9 @@ fn end_of_epoch(node: &Node, looked: EpochLooked) -> Result<EndOfEpoch, ErrorCod
         .partition(PartitionId { topic_id, partition })
         .ok_or(ErrorCode::NotLeaderOrFollower)?;
     partition.check_epoch(current_leader_epoch)?;
-    Ok(match partition.log().end_offset_for_epoch(epoch) {
+    let log = partition.log();
+    log.is_usable().map_err(|error| errors::of_storage(&error))?;
+    Ok(match log.end_offset_for_epoch(epoch) {
         Some((epoch, offset)) => EndOfEpoch {
             error: ErrorCode::None,
             epoch,
