@@ -610,6 +610,22 @@ impl Disk {
         self.with(|device| device.faults.retain(|fault| !fault.is_crash()));
     }
 
+    /// How many more operations the faults that let some fail may hit.
+    pub fn errors_left(&self) -> u64 {
+        self.with(|device| {
+            device
+                .faults
+                .iter()
+                .map(Fault::errors_left)
+                .fold(0, u64::saturating_add)
+        })
+    }
+
+    /// Removes the faults that let operations fail.
+    pub fn remove_errors(&self) {
+        self.with(|device| device.faults.retain(|fault| !fault.is_error()));
+    }
+
     /// Removes all faults. What was stopped stays so until [`Disk::go_on`].
     pub fn clear_faults(&self) {
         self.with(|device| device.faults.clear());
@@ -646,6 +662,12 @@ impl Disk {
             let counted = counted.filter(|(kind, _)| operations.is_empty() || operations.contains(kind));
             counted.map(|(_, count)| count).sum()
         })
+    }
+
+    /// Bytes of file content that have a place.
+    pub fn used(&self) -> u64 {
+        let (free, total) = self.with(|device| device.tree.space());
+        total - free
     }
 
     /// Sets the room for file content.

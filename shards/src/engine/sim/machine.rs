@@ -295,6 +295,14 @@ impl Machine {
     /// Ends the process on the node at once: its tasks are dropped without being run.
     pub(crate) fn crash(&self, node: usize, crash: Crash) {
         let Some(process) = self.nodes.borrow_mut()[node].process.take() else {
+            if crash == Crash::PowerCut {
+                self.note(What::Crash, node, u64::MAX, crash as u64);
+                let mut nodes = self.nodes.borrow_mut();
+                nodes[node].is_powered = false;
+                nodes[node]
+                    .device
+                    .crash(crash, &mut self.disk_random.borrow_mut());
+            }
             return;
         };
         self.note(What::Crash, node, process.number, crash as u64);

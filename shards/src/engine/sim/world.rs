@@ -114,7 +114,8 @@ impl World {
         self.machine.signal(node.0, signal);
     }
 
-    /// Ends the node's process at once; nothing happens without one. Its disk stays and can be started on again.
+    /// Ends the node's process at once. Its disk stays and can be started on again. Without a process a kill does
+    /// nothing, and a power cut takes from the disk what was not synced.
     pub fn crash(&mut self, node: NodeId, crash: Crash) {
         self.machine.crash(node.0, crash);
     }

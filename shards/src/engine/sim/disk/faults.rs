@@ -119,6 +119,14 @@ impl Fault {
         matches!(self.effect, Effect::Crash(_))
     }
 
+    pub(super) fn is_error(&self) -> bool {
+        matches!(self.effect, Effect::Error(_))
+    }
+
+    pub(super) fn errors_left(&self) -> u64 {
+        if self.is_error() { self.times } else { 0 }
+    }
+
     /// What becomes of this operation, if the fault hits it.
     pub(super) fn hit(&mut self, operation: Operation, path: &str, random: &mut Stream) -> Option<Effect> {
         let concerns = self.operations.is_empty() || self.operations.contains(&operation);
