@@ -17,3 +17,4 @@ pub mod reader;
 pub mod recorder;
 pub mod run;
 pub mod seeds;
+pub mod trouble;

@@ -65,6 +65,10 @@ fn one(seed: u64, with_trace: bool, run: impl Fn(u64) -> Outcome) -> ExitCode {
     outcome.trace.iter().for_each(|line| println!("{line}"));
     if with_trace {
         outcome.log.iter().for_each(|line| println!("{line}"));
+        println!(
+            "trouble that has shown: {:?}; rot: {:?}",
+            outcome.shown, outcome.rot
+        );
     }
     println!(
         "seed {seed}: {} messages acknowledged, {} starts, {} ms, trace hash {:016x}",

@@ -1,4 +1,4 @@
-//! What happens in the run of a seed: the broker's size, the clients and the crashes, all drawn in advance.
+//! What happens in the run of a seed: the broker's size, the clients, the crashes, all drawn in advance.
 //!
 //! Drawn from a stream of its own, so that a change in the broker changes what comes of a plan, not the plan.
 
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use protocol::compression::Codec;
 use shards::sim::{Crash, Operation, Options, Stream};
+
+use crate::trouble::Trouble;
 
 /// The stream that plans are drawn from, apart from all those of the world.
 const STREAM: u64 = 0x706c_616e;
@@ -33,6 +35,8 @@ pub struct Plan {
     pub readers: u32,
     /// The crashes, in order.
     pub crashes: Vec<CrashPlan>,
+    /// What else goes wrong.
+    pub trouble: Trouble,
 }
 
 /// One producer.
@@ -89,8 +93,13 @@ impl Plan {
         let shards = random.between(1, 4) as u16;
         let half_bytes = [1 << 20, 8 << 20][usize::from(random.chance(200_000))];
         let slow_ms = random.between(20, 400);
+        let trouble = Trouble::new(seed);
+        let mut options = options(random);
+        if let Trouble::ShortWrites(ppm) = trouble {
+            options.disk.short_write_ppm = ppm;
+        }
         Plan {
-            options: options(random),
+            options,
             shards,
             journal_bytes: u64::from(shards) * 2 * half_bytes,
             slow_segments: random.chance(250_000).then(|| Duration::from_millis(slow_ms)),
@@ -100,6 +109,7 @@ impl Plan {
             producers,
             readers: random.between(1, 2) as u32,
             crashes,
+            trouble,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Readers: consumers that follow all partitions while the broker crashes, and the whole reading at the end.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,7 +35,9 @@ struct Reader {
     /// The next offset wanted of each log.
     positions: BTreeMap<(Uuid, i32), i64>,
     /// The last error that is no fault of the broker if it passes.
-    last_error: &'static str,
+    last_error: ErrorCode,
+    /// A bit was turned: batches that show it by their CRC, as clients look at, are no fault of the broker.
+    expects_rot: bool,
 }
 
 /// How fetching is done.
@@ -75,6 +78,71 @@ pub async fn read_all(recorder: Rc<Recorder>) -> io::Result<()> {
     Ok(())
 }
 
+/// A partition that cannot be read to its end.
+#[derive(Clone, Debug)]
+pub struct Rotten {
+    /// Of which topic.
+    pub topic: Topic,
+    /// Which partition.
+    pub partition: i32,
+    /// The broker says so. Otherwise it gives batches that are rotten, as Apache Kafka does: it does not look into
+    /// what it read from a segment, clients do.
+    pub is_offline: bool,
+}
+
+impl Rotten {
+    /// As its directory is called.
+    pub fn directory(&self) -> String {
+        format!("{}-{}", self.topic.name, self.partition)
+    }
+}
+
+/// An error that the broker answered.
+#[derive(Debug)]
+struct Refused {
+    what: String,
+    code: ErrorCode,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.code.name())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Reads as [`read_all`] does, and gives the partitions that are rotten: those that answer that their storage has
+/// failed, and those whose batches a client refuses.
+///
+/// # Errors
+/// Any other error: try again.
+pub async fn read_what_is_there(recorder: Rc<Recorder>) -> io::Result<Vec<Rotten>> {
+    let connection = Connection::open(recorder.address).await?;
+    let topics = recorder.topics();
+    let mut reader = Reader::new(recorder);
+    reader.expects_rot = true;
+    let mut rotten = Vec::new();
+    for topic in topics.iter().filter(|topic| topic.fate == Fate::Lives) {
+        for partition in 0..topic.partitions {
+            let read = reader.read_one(&connection, topic, partition).await;
+            let refused = read.as_ref().err().and_then(|error| error.get_ref());
+            let refused = refused.and_then(|error| error.downcast_ref::<Refused>());
+            match refused.map(|refused| refused.code) {
+                Some(code @ (ErrorCode::KafkaStorageError | ErrorCode::CorruptMessage)) => {
+                    rotten.push(Rotten {
+                        topic: topic.clone(),
+                        partition,
+                        is_offline: code == ErrorCode::KafkaStorageError,
+                    });
+                }
+                _ => read?,
+            }
+        }
+    }
+    Ok(rotten)
+}
+
 impl Reader {
     fn new(recorder: Rc<Recorder>) -> Reader {
         let number = recorder.next_client();
@@ -82,7 +150,8 @@ impl Reader {
             recorder,
             number,
             positions: BTreeMap::new(),
-            last_error: "no error",
+            last_error: ErrorCode::None,
+            expects_rot: false,
         }
     }
 
@@ -212,7 +281,7 @@ impl Reader {
                 return true;
             }
             code if code.is_retriable() => {
-                self.last_error = code.name();
+                self.last_error = code;
                 return true;
             }
             code => {
@@ -226,6 +295,10 @@ impl Reader {
         for batch in batches(part.records.unwrap_or_default()) {
             // The last one may be cut off.
             let Ok(batch) = batch else { break };
+            if !batch.crc_is_valid() && self.expects_rot {
+                self.last_error = ErrorCode::CorruptMessage;
+                break;
+            }
             if !batch.crc_is_valid() {
                 self.recorder
                     .problem(format!("{}: a rotten batch at {next}", place()));
@@ -269,6 +342,7 @@ impl Reader {
     }
 
     async fn read_one(&mut self, connection: &Connection, topic: &Topic, partition: i32) -> io::Result<()> {
+        self.last_error = ErrorCode::None;
         let start = list_offset(connection, topic, partition, EARLIEST).await?;
         let end = list_offset(connection, topic, partition, LATEST).await?;
         self.seek(topic.id, partition, start);
@@ -282,11 +356,10 @@ impl Reader {
         {
             let unlucky = self.fetch(connection, &[key], way).await?;
             if unlucky || self.positions.get(&key) == Some(&position) {
-                return Err(io::Error::other(format!(
-                    "{}: nothing at {position} of {end} ({})",
-                    log(topic.id, partition),
-                    self.last_error
-                )));
+                return Err(io::Error::other(Refused {
+                    what: format!("{}: nothing at {position} of {end}", log(topic.id, partition)),
+                    code: self.last_error,
+                }));
             }
         }
         self.recorder.record(Event::ReadAll {
@@ -328,14 +401,10 @@ async fn list_offset(
     let part = response.topics.first().and_then(|topic| topic.partitions.first());
     match part {
         Some(part) if part.error_code == 0 => Ok(part.offset),
-        Some(part) => {
-            let code = ErrorCode::from_code(part.error_code);
-            Err(io::Error::other(format!(
-                "ListOffsets of {}-{partition}: {}",
-                topic.name,
-                code.name()
-            )))
-        }
+        Some(part) => Err(io::Error::other(Refused {
+            what: format!("ListOffsets of {}-{partition}", topic.name),
+            code: ErrorCode::from_code(part.error_code),
+        })),
         None => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a ListOffsets response without its partition",

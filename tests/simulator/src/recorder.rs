@@ -128,6 +128,11 @@ impl Recorder {
         self.is_over.set(true);
     }
 
+    /// More clients come, after all others have ended.
+    pub fn begin_again(&self) {
+        self.is_over.set(false);
+    }
+
     /// Whether the clients are to end.
     pub fn is_over(&self) -> bool {
         self.is_over.get()

@@ -1,6 +1,7 @@
 //! The run of one seed: a broker, its clients and its crashes, the whole reading at the end, and the judgement.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,13 +13,17 @@ use checkers::Rules;
 use shards::log::{Levels, Log};
 use shards::side::Signal;
 use shards::sim::{Crash, Effect, Fault, NodeId, Operation, Stuck, World};
-use shards::time::sleep;
+use shards::time::{Instant, sleep};
 use storage::planted::Planted;
 use tracing::level_filters::LevelFilter;
 
 use crate::plan::Plan;
 use crate::recorder::{Fate, Recorder, Topic};
+use crate::trouble::Trouble;
 use crate::{admin, closed, producer, reader};
+use troubled::NetworkEvent;
+
+mod troubled;
 
 /// Virtual time that anything may take that must come to an end.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -45,6 +50,25 @@ pub struct Outcome {
     pub starts: u32,
     /// Virtual milliseconds.
     pub took_ms: u64,
+    /// Where a bit was turned.
+    pub rot: Option<String>,
+    /// What of the trouble has shown.
+    pub shown: Shown,
+    /// Partitions that answered that they were offline, as the log must name them.
+    pub(crate) offline: BTreeSet<String>,
+    /// What errors in the log may be about: they were provoked.
+    pub(crate) excuses: &'static [&'static str],
+}
+
+/// What of a run's trouble has shown: a fault that hits nothing proves nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown {
+    /// Lives of the broker that its disk ended.
+    pub failures: u64,
+    /// Partitions that were found rotten.
+    pub rotten: u64,
+    /// Events of the network.
+    pub events: u64,
 }
 
 /// How a seed is run.
@@ -62,7 +86,7 @@ pub fn run(seed: u64, way: Way) -> Outcome {
 }
 
 /// What comes of `live`. A panic, be it the broker's or the world's, is one of the things that are wrong, and so
-/// is an error in the log: nothing was done to the broker that it should call one.
+/// is an error in the log, unless what was done to the broker excuses it.
 pub(crate) fn judged(trace: usize, live: impl FnOnce(&RefCell<Outcome>)) -> Outcome {
     let outcome = RefCell::new(Outcome::default());
     let level = if trace > 0 {
@@ -76,7 +100,17 @@ pub(crate) fn judged(trace: usize, live: impl FnOnce(&RefCell<Outcome>)) -> Outc
     let mut outcome = outcome.take();
     outcome.log = lines.take();
     let errors = outcome.log.iter().filter(|line| line.contains(" ERROR "));
-    outcome.wrong.extend(errors.cloned().collect::<Vec<_>>());
+    let (excused, errors): (Vec<_>, Vec<_>) = errors
+        .cloned()
+        .partition(|line| outcome.excuses.iter().any(|excuse| line.contains(excuse)));
+    outcome.wrong.extend(errors);
+    for name in &outcome.offline {
+        if !excused.iter().any(|line| line.contains(name)) {
+            outcome
+                .wrong
+                .push(format!("{name} is offline, and no error in the log names it"));
+        }
+    }
     if let Some(panic) = panicked {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -98,6 +132,10 @@ struct Run<'a> {
     recorder: Rc<Recorder>,
     /// The one that was started last.
     broker: Option<Broker>,
+    /// Something was done to this life of the broker that may end it.
+    is_provoked: bool,
+    /// What happens to the network, in order.
+    events: VecDeque<(Instant, NetworkEvent)>,
     outcome: &'a RefCell<Outcome>,
 }
 
@@ -129,6 +167,7 @@ impl<'a> Run<'a> {
             world.address(node),
             crate::broker::PORT,
         )));
+        outcome.borrow_mut().excuses = plan.trouble.excuses();
         Run {
             world,
             node,
@@ -136,6 +175,8 @@ impl<'a> Run<'a> {
             way,
             recorder,
             broker: None,
+            is_provoked: false,
+            events: VecDeque::new(),
             outcome,
         }
     }
@@ -161,20 +202,33 @@ impl<'a> Run<'a> {
     fn live(&mut self) -> Result<(), Late> {
         self.start();
         let clients = self.add_clients();
+        match self.plan.trouble.clone() {
+            Trouble::Errors(errors) => {
+                for error in &errors {
+                    self.live_with_errors(error);
+                }
+            }
+            Trouble::Full(lives) => lives.iter().for_each(|full| self.live_on_a_full_disk(full)),
+            Trouble::Usual | Trouble::ShortWrites(_) | Trouble::Rot(_) | Trouble::Network(_) => {}
+        }
         for crash in self.plan.crashes.clone() {
-            self.world.run_for(crash.after);
+            self.pass(crash.after);
             match crash.during {
                 None => self.world.crash(self.node, crash.crash),
                 Some((operation, skip)) => self.crash_during(crash.crash, operation, skip),
             }
-            self.world.run_for(crash.down);
+            self.pass(crash.down);
             self.start();
         }
+        self.pass_events();
         let done = |world: &World| clients.iter().all(|client| !world.is_running(*client));
         let in_time = self.world.run_until(WORK, done);
         self.recorder.end();
         if in_time.is_err() {
             self.wait_for("the clients to end", done)?;
+        }
+        if let Trouble::Rot(rot) = self.plan.trouble.clone() {
+            return self.rot(&rot);
         }
         self.read_all()?;
         self.stop()?;
@@ -191,13 +245,21 @@ impl<'a> Run<'a> {
     fn start(&mut self) {
         self.outcome.borrow_mut().starts += 1;
         self.look_at_end();
+        self.is_provoked = false;
         let broker = crate::broker::start(&mut self.world, self.node, &self.plan, self.way.planted);
         self.broker = Some(broker);
     }
 
-    /// A broker ends when it is told to, or by a crash of which it never knows.
+    /// A broker ends when it is told to, by a crash of which it never knows, or when its disk has failed.
     fn look_at_end(&self) {
         if let Some(Ended::Failed(error)) = self.broker.as_ref().and_then(Broker::ended) {
+            // What failed stands in the log.
+            let is_failure = ["os error", "the log directory has failed", "KAFKA_STORAGE_ERROR"];
+            let is_failure = is_failure.iter().any(|text| error.contains(text));
+            if self.is_provoked && is_failure {
+                self.outcome.borrow_mut().shown.failures += 1;
+                return;
+            }
             self.recorder
                 .problem(format!("the broker ended by itself: {error}"));
         }
@@ -271,11 +333,15 @@ impl<'a> Run<'a> {
                 }
             }));
         }
+        let mut machines = clients.clone();
         for _ in 0..self.plan.readers {
             let recorder = self.recorder.clone();
-            self.world
-                .add_client(async move { reader::follow(recorder).await });
+            machines.push(
+                self.world
+                    .add_client(async move { reader::follow(recorder).await }),
+            );
         }
+        self.plan_events(&machines);
         clients
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::run::Outcome;
+use crate::run::{Outcome, Shown};
 
 /// A seed that went wrong.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Summary {
     pub acked: u64,
     /// Starts of brokers.
     pub starts: u64,
+    /// What of their trouble has shown.
+    pub shown: Shown,
     /// Those that went wrong, by their number.
     pub failures: Vec<Failure>,
 }
@@ -50,6 +52,9 @@ pub fn run_all(seeds: Range<u64>, run: impl Fn(u64) -> Outcome + Sync, first_onl
             summary.seeds += 1;
             summary.acked += outcome.acked;
             summary.starts += u64::from(outcome.starts);
+            summary.shown.failures += outcome.shown.failures;
+            summary.shown.rotten += outcome.shown.rotten;
+            summary.shown.events += outcome.shown.events;
             if !outcome.wrong.is_empty() {
                 is_enough.fetch_or(first_only, Ordering::Relaxed);
                 summary.failures.push(Failure { seed, outcome });

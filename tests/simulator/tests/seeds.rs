@@ -15,8 +15,8 @@ const SEEDS: std::ops::Range<u64> = 0..500;
 fn five_hundred_seeds_are_right() {
     let summary = run_all(SEEDS, |seed| run(seed, Way::default()), false);
     println!(
-        "{} seeds, {} acknowledged, {} starts",
-        summary.seeds, summary.acked, summary.starts
+        "{} seeds, {} acknowledged, {} starts, {:?}",
+        summary.seeds, summary.acked, summary.starts, summary.shown
     );
     for failure in &summary.failures {
         println!(
@@ -37,6 +37,11 @@ fn five_hundred_seeds_are_right() {
     assert!(
         summary.acked > 10_000 && summary.starts > 1_000,
         "they did next to nothing"
+    );
+    let shown = summary.shown;
+    assert!(
+        shown.failures > 50 && shown.rotten > 10 && shown.events > 200,
+        "next to nothing was done to them: {shown:?}"
     );
 }
 
