@@ -60,6 +60,8 @@ pub struct Listeners {
     pub advertised: Vec<Listener>,
     /// The listeners of the controller quorum; empty when `listeners` names none.
     pub controller: Vec<Listener>,
+    /// Where other controllers would be told to find `controller`; empty when `advertised.listeners` does not say.
+    pub controller_advertised: Vec<Listener>,
 }
 
 /// The texts that [`Listeners`] come from.
@@ -106,16 +108,38 @@ impl Listeners {
                 .map(|listener| advertise(listener, texts.host_name))
                 .collect(),
         };
-        let advertised: Vec<Listener> = advertised
+        let (controller_advertised, advertised): (Vec<_>, Vec<_>) = advertised
             .into_iter()
-            .filter(|listener| !controllers.contains(&listener.name))
-            .collect();
+            .partition(|listener| controllers.contains(&listener.name));
         check_advertised(&broker, &advertised, texts.inter_broker)?;
         Ok(Listeners {
             broker,
             advertised,
             controller,
+            controller_advertised,
         })
+    }
+
+    /// Whether a controller at `place`, a HOST:PORT, is this node. A listener on every interface may go by any name.
+    pub(super) fn is_controller_here(&self, place: &str) -> bool {
+        let Some((host, port)) = place.rsplit_once(':') else {
+            return false;
+        };
+        let (host, port) = (plain_host(host), port.parse::<u16>());
+        let mut all = self.controller.iter().chain(&self.controller_advertised);
+        all.any(|listener| {
+            let is_any = matches!(listener.host.as_str(), "" | "0.0.0.0" | "::");
+            port == Ok(listener.port) && (is_any || plain_host(&listener.host) == host)
+        })
+    }
+}
+
+/// A host as it is compared: small letters, no brackets, and one name for this machine as seen from itself.
+fn plain_host(host: &str) -> String {
+    let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+    match host.trim_end_matches('.').to_lowercase().as_str() {
+        "127.0.0.1" | "::1" => "localhost".to_owned(),
+        host => host.to_owned(),
     }
 }
 

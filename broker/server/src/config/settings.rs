@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use protocol::types::BrokerId;
 
-use super::listeners::Texts;
+use super::listeners::{Listener, Texts};
 use super::setting::list;
 use super::{Config, Host, Listeners, Problem, Sources};
 
@@ -109,16 +109,17 @@ pub(super) fn read(config: &Config, sources: &Sources<'_>) -> Result<Settings, P
         ));
     }
     let node_id = node_id(config)?;
+    let listeners = listeners(config, &sources.host)?;
     Ok(Settings {
         node_id: BrokerId(node_id),
         cluster_id: cluster_id(sources)?,
-        quorum: quorum(config, node_id)?,
+        quorum: quorum(config, node_id, &listeners)?,
         rack: config
             .value("broker.rack")
             .filter(|rack| !rack.is_empty())
             .map(str::to_owned),
         data_dir: data_dir(config)?,
-        listeners: listeners(config, &sources.host)?,
+        listeners,
         cpus: config.value("klamm.cpus").map(str::to_owned),
         shards: config
             .value("klamm.shards")
@@ -190,7 +191,7 @@ fn cluster_id(sources: &Sources<'_>) -> Result<Option<String>, Problem> {
     }
 }
 
-fn quorum(config: &Config, node_id: i32) -> Result<Quorum, Problem> {
+fn quorum(config: &Config, node_id: i32, listeners: &Listeners) -> Result<Quorum, Problem> {
     let voters = "controller.quorum.voters";
     let servers = "controller.quorum.bootstrap.servers";
     let named: Vec<&str> = list(config.value(voters).unwrap_or_default()).collect();
@@ -219,8 +220,16 @@ fn quorum(config: &Config, node_id: i32) -> Result<Quorum, Problem> {
     }
     match seeds.as_slice() {
         [] => Ok(Quorum::Static),
-        [seed] if place_fits(seed) && named.is_empty() => Ok(Quorum::Dynamic),
-        [seed] if place_fits(seed) => Ok(Quorum::Static),
+        [seed] if place_fits(seed) && !named.is_empty() => Ok(Quorum::Static),
+        [seed] if place_fits(seed) && listeners.is_controller_here(seed) => Ok(Quorum::Dynamic),
+        [seed] if place_fits(seed) => {
+            let all: Vec<String> = listeners.controller.iter().map(Listener::to_string).collect();
+            let must = match all.is_empty() {
+                true => "must name a listener of this node's controller, and listeners has none".to_owned(),
+                false => format!("must name this node's controller, {}", all.join(" or ")),
+            };
+            Err(wrong(config, servers, &must))
+        }
         [_] => Err(wrong(config, servers, "must be HOST:PORT")),
         _ => Err(wrong(
             config,

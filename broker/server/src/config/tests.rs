@@ -193,6 +193,19 @@ fn what_is_wrong_is_said_with_key_value_and_what_is_allowed() {
              later",
         ),
         (
+            "controller.quorum.bootstrap.servers=a:1\nlisteners=PLAINTEXT://:2",
+            "controller.quorum.bootstrap.servers=a:1: must name a listener of this node's controller, and listeners has \
+             none",
+        ),
+        (
+            "controller.quorum.bootstrap.servers=a:1\nlisteners=PLAINTEXT://:2,CONTROLLER://b:1",
+            "controller.quorum.bootstrap.servers=a:1: must name this node's controller, CONTROLLER://b:1",
+        ),
+        (
+            "controller.quorum.bootstrap.servers=b:3\nlisteners=PLAINTEXT://:2,CONTROLLER://:1",
+            "controller.quorum.bootstrap.servers=b:3: must name this node's controller, CONTROLLER://:1",
+        ),
+        (
             "process.roles=broker",
             "process.roles=broker: must be broker,controller: other nodes come later",
         ),
@@ -377,4 +390,36 @@ fn entries_say_where_a_value_comes_from() {
             .iter()
             .all(|entry| entry.name != "unstable.api.versions.enable")
     );
+}
+
+#[test]
+fn a_controller_is_this_node_however_its_host_is_written() {
+    let check = |seed: &str, listener: &str, advertised: &str, expected: bool| {
+        let file = format!(
+            "log.dirs=/d\ncontroller.quorum.bootstrap.servers={seed}\nlisteners=PLAINTEXT://:2,CONTROLLER://{listener}\n\
+             advertised.listeners=PLAINTEXT://h:2{advertised}\n"
+        );
+        let found = sources(&file).map(|config| config.settings.quorum);
+        assert_eq!(
+            found == Ok(Quorum::Dynamic),
+            expected,
+            "{seed} at {listener}: {found:?}"
+        );
+    };
+    for (seed, listener, expected) in [
+        ("host:1", "host:1", true),
+        ("HOST:1", "host:1", true),
+        ("host.:1", "host:1", true),
+        ("localhost:1", "127.0.0.1:1", true),
+        ("[::1]:1", "localhost:1", true),
+        ("[2001:DB8::1]:1", "[2001:db8::1]:1", true),
+        ("any:1", ":1", true),
+        ("any:1", "0.0.0.0:1", true),
+        ("any:3", "0.0.0.0:1", false),
+        ("host:1", "other:1", false),
+    ] {
+        check(seed, listener, "", expected);
+    }
+    check("told:1", "inside:1", ",CONTROLLER://told:1", true);
+    check("told:1", "inside:1", ",CONTROLLER://other:1", false);
 }
