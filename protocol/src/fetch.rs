@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use crate::frame;
+use crate::frame::{self, FrameError};
 use crate::messages::FetchResponse;
 use crate::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData, SnapshotId,
@@ -76,9 +76,9 @@ impl Response<'_> {
     ///
     /// All pieces of the message share one allocation.
     ///
-    /// # Panics
-    /// If the frame would be beyond 2 GiB, which the bounds of a fetch forbid.
-    pub fn encode(self, mut head: Vec<u8>, version: i16) -> Vec<Bytes> {
+    /// # Errors
+    /// [`FrameError::TooLong`], as of [`frame::end`].
+    pub fn encode(self, mut head: Vec<u8>, version: i16) -> Result<Vec<Bytes>, FrameError> {
         debug_assert!(FetchResponse::VERSIONS.contains(&version));
         // Where records are to be put in between, and which.
         let mut insertions: Vec<(usize, Vec<Bytes>)> = Vec::new();
@@ -119,8 +119,8 @@ impl Response<'_> {
                 writer.array(&self.node_endpoints, version, NodeEndpoint::encode)
             });
         }
-        frame::end(&mut head, bytes_after);
-        chained(head.into(), insertions)
+        frame::end(&mut head, bytes_after)?;
+        Ok(chained(head.into(), insertions))
     }
 }
 
@@ -299,9 +299,9 @@ mod tests {
                 expected.extend_from_slice(b"header");
                 let head = expected.clone();
                 generated(&response, &mut expected, version);
-                frame::end(&mut expected, 0);
+                frame::end(&mut expected, 0).unwrap();
 
-                let chain = response.encode(head, version);
+                let chain = response.encode(head, version).unwrap();
                 assert!(chain.iter().all(|chunk| !chunk.is_empty()));
                 assert_eq!(chain.concat(), expected, "version {version}");
                 let mut reader = Reader::new(&expected[10..], 1 << 20);
@@ -329,7 +329,8 @@ mod tests {
             topics,
             ..Response::default()
         }
-        .encode(head, 12);
+        .encode(head, 12)
+        .unwrap();
         let is_ours = |chunk: &Bytes, at: usize| chunk.as_ptr() == records[at..].as_ptr();
         assert_eq!(chain.len(), 4);
         assert!(is_ours(&chain[1], 0) && is_ours(&chain[2], 10));

@@ -29,6 +29,8 @@ pub enum FrameError {
         /// What is allowed.
         max: usize,
     },
+    /// Of our own making, and more than the length field can say: 2 GiB.
+    TooLong(usize),
 }
 
 impl fmt::Display for FrameError {
@@ -37,6 +39,9 @@ impl fmt::Display for FrameError {
             FrameError::Negative(length) => write!(out, "a frame of {length} bytes"),
             FrameError::TooLarge { length, max } => {
                 write!(out, "a frame of {length} bytes, more than the {max} allowed")
+            }
+            FrameError::TooLong(length) => {
+                write!(out, "a frame of {length} bytes, more than any frame can have")
             }
         }
     }
@@ -130,13 +135,20 @@ pub fn begin(out: &mut Vec<u8>) {
 /// Writes the length of the frame that begins at the front of `out` and goes on for `bytes_after` bytes
 /// which are sent from elsewhere, such as record batches.
 ///
-/// Panics if `out` does not begin with a frame or the frame is beyond 2 GiB, which budgets never let grow.
-pub fn end(out: &mut [u8], bytes_after: usize) {
+/// # Errors
+/// [`FrameError::TooLong`] from 2 GiB on: there is no such frame, and the connection must be closed.
+///
+/// # Panics
+/// If `out` does not begin with a frame.
+pub fn end(out: &mut [u8], bytes_after: usize) -> Result<(), FrameError> {
     let (length, rest) = out
         .split_first_chunk_mut::<LENGTH_BYTES>()
         .expect("the frame was begun");
-    let bytes = i32::try_from(rest.len() + bytes_after).expect("frames are bounded by memory budgets");
-    *length = bytes.to_be_bytes();
+    let bytes = rest.len().saturating_add(bytes_after);
+    *length = i32::try_from(bytes)
+        .map_err(|_| FrameError::TooLong(bytes))?
+        .to_be_bytes();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -221,7 +233,7 @@ mod tests {
             let mut out = Vec::new();
             begin(&mut out);
             ResponseHeader { correlation_id: 9 }.encode(&mut out, api, version);
-            end(&mut out, bytes_after);
+            end(&mut out, bytes_after).unwrap();
             assert_eq!(out, expected);
             let mut reader = Reader::new(&out[LENGTH_BYTES..], 0);
             assert_eq!(
@@ -234,5 +246,19 @@ mod tests {
         check(ApiKey::Metadata, 9, 0, b"\0\0\0\x05\0\0\0\x09\0");
         check(ApiKey::ApiVersions, 3, 0, b"\0\0\0\x04\0\0\0\x09");
         check(ApiKey::Fetch, 12, 256, b"\0\0\x01\x05\0\0\0\x09\0");
+    }
+
+    #[test]
+    fn the_longest_frame_is_below_2_gib() {
+        let check = |bytes_after: usize, expected: Result<[u8; 4], FrameError>| {
+            let mut out = vec![0; LENGTH_BYTES + 2];
+            let ended = end(&mut out, bytes_after).map(|()| [out[0], out[1], out[2], out[3]]);
+            assert_eq!(ended, expected);
+        };
+        let most = i32::MAX as usize;
+        check(0, Ok([0, 0, 0, 2]));
+        check(most - 2, Ok([0x7f, 0xff, 0xff, 0xff]));
+        check(most - 1, Err(FrameError::TooLong(most + 1)));
+        check(usize::MAX, Err(FrameError::TooLong(usize::MAX)));
     }
 }

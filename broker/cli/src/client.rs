@@ -230,7 +230,7 @@ impl Connection {
         frame::begin(&mut request);
         header.encode(&mut request);
         encode(&mut request, version);
-        frame::end(&mut request, 0);
+        frame::end(&mut request, 0)?;
         Ok(self.stream.write_all(&request)?)
     }
 

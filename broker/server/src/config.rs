@@ -24,7 +24,7 @@ mod topics;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use describe::{Entry, Source, Synonym};
+pub use describe::{Entry, Source, Synonym, describe_client_metrics, describe_loggers};
 pub use listeners::{Listener, Listeners, SecurityProtocol};
 pub use manual::manual;
 pub use setting::{Change, Kind, Role, Setting};

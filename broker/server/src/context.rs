@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::api::ApiKey;
-use protocol::frame::{self, ResponseHeader};
+use protocol::frame::{self, FrameError, ResponseHeader};
 use protocol::wire::{DecodeError, Reader};
 
 use crate::connection::Connection;
@@ -77,7 +77,8 @@ impl Request {
 }
 
 impl ReplyTo {
-    /// The response whose body `encode` appends in the version given to it.
+    /// The response whose body `encode` appends in the version given to it; the end of the connection should it be longer
+    /// than a frame can be.
     pub fn answer(self, encode: impl FnOnce(&mut Vec<u8>, i16)) -> Answer {
         self.answer_in(self.version, encode)
     }
@@ -86,8 +87,16 @@ impl ReplyTo {
     pub fn answer_in(self, version: i16, encode: impl FnOnce(&mut Vec<u8>, i16)) -> Answer {
         let mut out = self.begin(256);
         encode(&mut out, version);
-        frame::end(&mut out, 0);
-        Answer::Send(vec![Bytes::from(out)])
+        let ended = frame::end(&mut out, 0);
+        self.send(ended.map(|()| vec![Bytes::from(out)]))
+    }
+
+    /// Sends a response frame in pieces; what is no frame ends the connection.
+    pub fn send(self, frame: Result<Vec<Bytes>, FrameError>) -> Answer {
+        match frame {
+            Ok(pieces) => Answer::Send(pieces),
+            Err(error) => Answer::Close(format!("the answer to {} would be {error}", self.api)),
+        }
     }
 
     /// The start of a response frame: length field and header, with room for `expected` bytes in all.

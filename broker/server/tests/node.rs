@@ -155,7 +155,7 @@ impl Client {
         };
         header.encode(&mut out);
         body(&mut out, version);
-        frame::end(&mut out, 0);
+        frame::end(&mut out, 0).expect("a small request");
         self.stream.write_all(vec![out.into()]).await.ok();
     }
 
@@ -1082,5 +1082,60 @@ fn a_connection_too_many_is_closed_and_harms_nobody() {
             }
             sleep(Duration::from_millis(10)).await;
         }
+    });
+}
+
+#[test]
+fn resources_without_settings_are_described_as_kafka_does() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        let asked = [(8, "1"), (8, "2"), (8, ""), (16, "any"), (16, ""), (3, "x")];
+        let resource = |(resource_type, resource_name)| describe_configs_request::DescribeConfigsResource {
+            resource_type,
+            resource_name,
+            configuration_keys: None,
+        };
+        let request = DescribeConfigsRequest {
+            resources: asked.into_iter().map(resource).collect(),
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::DescribeConfigs, 4, |out, v| request.encode(out, v))
+            .await;
+        let answer = decode(
+            &answer,
+            ApiKey::DescribeConfigs,
+            4,
+            DescribeConfigsResponse::decode,
+        );
+        let found: Vec<String> = answer
+            .results
+            .iter()
+            .map(|one| match ErrorCode::from_code(one.error_code) {
+                ErrorCode::None => {
+                    let text = |config: &describe_configs_response::DescribeConfigsResourceResult<'_>| {
+                        format!(
+                            "{}={} ({})",
+                            config.name,
+                            config.value.unwrap_or("-"),
+                            config.config_source
+                        )
+                    };
+                    one.configs.iter().map(text).collect::<Vec<_>>().join(" ")
+                }
+                error => format!("{error}: {}", one.error_message.unwrap_or_default()),
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "root=INFO (6)",
+                "INVALID_REQUEST: Unexpected broker id, expected 1 but received 2",
+                "INVALID_REQUEST: Broker id must not be empty",
+                "interval.ms=300000 (5) match= (5) metrics= (5)",
+                "INVALID_REQUEST: Client metrics subscription name must not be empty",
+                "INVALID_REQUEST: Unsupported resource type: 3",
+            ]
+        );
     });
 }

@@ -133,7 +133,7 @@ impl Connection {
         frame::begin(&mut out);
         header.encode(&mut out);
         body(&mut out, asked.version);
-        frame::end(&mut out, 0);
+        frame::end(&mut out, 0).expect("a small request");
         timeout(PATIENCE, self.stream.write_all(vec![Bytes::from(out)]))
             .await
             .map_err(late)?

@@ -20,6 +20,10 @@ pub enum Source {
     Static,
     /// The list.
     Default,
+    /// The level of a logger.
+    Logger,
+    /// A setting of a subscription to clients' metrics.
+    ClientMetrics,
 }
 
 impl Source {
@@ -31,6 +35,8 @@ impl Source {
             Source::Cluster => 3,
             Source::Static => 4,
             Source::Default => 5,
+            Source::Logger => 6,
+            Source::ClientMetrics => 7,
         }
     }
 }
@@ -69,6 +75,67 @@ pub struct Synonym {
 
 /// The code of a setting whose type nobody knows.
 const UNKNOWN: i8 = 0;
+
+/// What a subscription to clients' metrics has, with the codes of the types and the defaults (`ClientMetricsConfigs`).
+const CLIENT_METRICS: [(&str, i8, &str, &str); 3] = [
+    (
+        "interval.ms",
+        3,
+        "300000",
+        "How often clients send their metrics.",
+    ),
+    (
+        "match",
+        7,
+        "",
+        "Which clients, as selectors of the form NAME=PATTERN; all if empty.",
+    ),
+    (
+        "metrics",
+        7,
+        "",
+        "Prefixes of the metrics that are wanted; none if empty.",
+    ),
+];
+
+/// A subscription to clients' metrics; one that nobody has made has the defaults.
+pub fn describe_client_metrics(subscription: &Overrides) -> Vec<Entry> {
+    let described = CLIENT_METRICS
+        .into_iter()
+        .map(|(name, kind, default, documentation)| {
+            let given = subscription.get(name);
+            let synonyms = given.map(|value| Synonym {
+                name: name.to_owned(),
+                value: Some(value.clone()),
+                source: Source::ClientMetrics,
+            });
+            Entry {
+                name: name.to_owned(),
+                value: Some(given.map_or(default, String::as_str).to_owned()),
+                source: given.map_or(Source::Default, |_| Source::ClientMetrics),
+                is_read_only: false,
+                is_sensitive: false,
+                kind,
+                synonyms: synonyms.into_iter().collect(),
+                documentation,
+            }
+        });
+    described.collect()
+}
+
+/// The levels of this broker's loggers: there is one, and it has one.
+pub fn describe_loggers() -> Vec<Entry> {
+    vec![Entry {
+        name: "root".to_owned(),
+        value: Some("INFO".to_owned()),
+        source: Source::Logger,
+        is_read_only: false,
+        is_sensitive: false,
+        kind: UNKNOWN,
+        synonyms: Vec::new(),
+        documentation: "",
+    }]
+}
 
 impl Config {
     /// This broker's settings in the order of their names, with its own dynamic ones and those of all

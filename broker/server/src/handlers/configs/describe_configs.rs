@@ -14,13 +14,19 @@ use protocol::messages::describe_configs_response::{
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use protocol::wire::DecodeError;
 
-use crate::config::{Entry, Synonym};
+use crate::config::{Entry, Synonym, describe_client_metrics, describe_loggers};
 use crate::context::{Context, Request};
 use crate::images::View;
-use crate::pipeline::Started;
+use crate::pipeline::{Answer, Started};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+/// An answer that would be longer ends the connection. Nobody who asks for some ten thousand topics comes near it.
+const ANSWER_BYTES_MOST: usize = 256 << 20;
+/// What an entry has beside its texts, at most.
+const ENTRY_BYTES: usize = 32;
 
 /// The settings of one resource, or why there are none.
 type Described = Result<Vec<Entry>, (ErrorCode, String)>;
@@ -37,10 +43,22 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
             resources.push(resource);
         }
     }
-    let described: Vec<Described> = resources
-        .iter()
-        .map(|resource| describe(context, &view, resource))
-        .collect();
+    let mut described: Vec<Described> = Vec::with_capacity(resources.len());
+    let mut bytes = 0;
+    for resource in &resources {
+        let mut one = describe(context, &view, resource);
+        if let Ok(entries) = &mut one {
+            entries.retain(|entry| is_wanted(resource, entry));
+            let of_entry =
+                |entry: &Entry| bytes_of(entry, asked.include_synonyms, asked.include_documentation);
+            bytes += entries.iter().map(of_entry).sum::<usize>();
+        }
+        if bytes > ANSWER_BYTES_MOST {
+            let reason = "the answer to DescribeConfigs would be too long: ask for fewer topics at a time";
+            return Ok(Started::Now(Answer::Close(reason.to_owned())));
+        }
+        described.push(one);
+    }
     let results = resources
         .iter()
         .zip(&described)
@@ -50,7 +68,6 @@ pub fn start(request: &Request, context: &Rc<Context>) -> Result<Started, Decode
                 resource_name: resource.resource_name,
                 configs: entries
                     .iter()
-                    .filter(|entry| is_wanted(resource, entry))
                     .map(|entry| setting(entry, asked.include_synonyms, asked.include_documentation))
                     .collect(),
                 ..DescribeConfigsResult::default()
@@ -97,18 +114,42 @@ fn describe(context: &Context, view: &View, resource: &DescribeConfigsResource<'
                 .collect())
         }
         BROKER if name.parse() == Ok(settings.node_id.0) => Ok(config.describe_broker(&broker, &cluster)),
-        BROKER => Err((
-            ErrorCode::InvalidRequest,
-            format!(
-                "Unexpected broker id, expected {} or empty string, but received {name}",
-                settings.node_id
-            ),
+        BROKER => Err(invalid(format!(
+            "Unexpected broker id, expected {} or empty string, but received {name}",
+            settings.node_id
+        ))),
+        BROKER_LOGGER if name.is_empty() => Err(invalid("Broker id must not be empty".to_owned())),
+        BROKER_LOGGER if name.parse() == Ok(settings.node_id.0) => Ok(describe_loggers()),
+        BROKER_LOGGER => Err(invalid(format!(
+            "Unexpected broker id, expected {} but received {name}",
+            settings.node_id
+        ))),
+        CLIENT_METRICS if name.is_empty() => Err(invalid(
+            "Client metrics subscription name must not be empty".to_owned(),
         )),
-        other => Err((
-            ErrorCode::InvalidRequest,
-            format!("Unsupported resource type: {other}"),
-        )),
+        CLIENT_METRICS => Ok(describe_client_metrics(&configs.of(CLIENT_METRICS, name))),
+        other => Err(invalid(format!("Unsupported resource type: {other}"))),
     }
+}
+
+fn invalid(message: String) -> (ErrorCode, String) {
+    (ErrorCode::InvalidRequest, message)
+}
+
+/// How long an entry of an answer may be.
+fn bytes_of(entry: &Entry, with_synonyms: bool, with_documentation: bool) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let of_synonym = |one: &Synonym| ENTRY_BYTES + one.name.len() + text(&one.value);
+    let synonyms = match with_synonyms {
+        true => entry.synonyms.iter().map(of_synonym).sum(),
+        false => 0,
+    };
+    let documentation = if with_documentation {
+        entry.documentation.len()
+    } else {
+        0
+    };
+    ENTRY_BYTES + entry.name.len() + text(&entry.value) + synonyms + documentation
 }
 
 fn is_wanted(resource: &DescribeConfigsResource<'_>, entry: &Entry) -> bool {

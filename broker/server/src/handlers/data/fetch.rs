@@ -278,7 +278,8 @@ impl Fetch {
             topics,
             ..fetch::Response::default()
         };
-        Answer::Send(response.encode(self.reply_to.begin(1024), self.reply_to.version))
+        let frame = response.encode(self.reply_to.begin(1024), self.reply_to.version);
+        self.reply_to.send(frame)
     }
 
     /// Takes records out again where the shards together read more than one fetch may have; the first partition that
