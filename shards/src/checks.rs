@@ -19,11 +19,18 @@ use io_uring::{IoUring, Probe, opcode};
 /// Locked memory that glommio refuses to start without, per process, in bytes.
 const MEMLOCK_MIN: u64 = 512 << 10;
 
-/// Whether io_uring may be used, and has every operation that we need.
+/// Whether the host allows what the engine of [`crate::run`] needs for `shards` shards; gives the engine's name.
 ///
 /// # Errors
 /// One line.
-pub fn io_uring() -> Result<(), String> {
+pub fn engine(shards: usize) -> Result<&'static str, String> {
+    io_uring()?;
+    locked_memory(shards)?;
+    Ok("uring")
+}
+
+/// Whether io_uring may be used, and has every operation that we need.
+pub(crate) fn io_uring() -> Result<(), String> {
     // The bare call first, which tells "forbidden" from "not there".
     let mut parameters = [0u8; 120]; // struct io_uring_params
     // SAFETY: the kernel reads and writes one io_uring_params, 120 bytes, at the address.
@@ -105,10 +112,7 @@ fn refusal(error: &io::Error) -> String {
 }
 
 /// Whether enough memory may be locked for `shards` shards.
-///
-/// # Errors
-/// One line.
-pub fn locked_memory(shards: usize) -> Result<(), String> {
+fn locked_memory(shards: usize) -> Result<(), String> {
     let (soft, hard) = limit(libc::RLIMIT_MEMLOCK).map_err(|error| format!("RLIMIT_MEMLOCK: {error}"))?;
     // Rings and glommio's least I/O memory; those who may lock without limit only need its fixed minimum.
     let wanted = MEMLOCK_MIN.max(if may_lock() {
@@ -228,8 +232,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_fit() {
-        io_uring().unwrap();
-        locked_memory(1).unwrap();
+        assert_eq!(engine(1).unwrap(), "uring");
         assert!(open_files(64).unwrap() >= 64);
         assert!(open_files(u64::MAX).is_err());
     }

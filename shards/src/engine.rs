@@ -2,6 +2,19 @@
 //!
 //! An engine runs tasks, tells the time, kicks shards that sleep, and does files and sockets. Tasks' handles,
 //! waiting, timers, messages between shards, budgets and buffers are common to all engines.
+//!
+//! One more engine is a module below this one and an arm of each `match` in here, which the compiler asks for. It is
+//! chosen in [`run`], and says what it needs of the host in [`crate::checks::engine`]; nothing above this crate names
+//! an engine. It gives
+//!
+//! - the types of the table below ([`Kick`] and [`Accepted`] go between threads), with the methods that the façade
+//!   calls; a call that takes a buffer gives it back, and goes on when its future is dropped;
+//! - for each shard a [`Core`], entered ([`shard::enter`]) around every poll and every drop of a task;
+//! - in every turn: `core.timers.fire`, `core.memory.reclaim` and `mesh::drain`. It may wait when no task is runnable
+//!   and none of the three has work, until the next timer or a [`Kick`], of which none may get lost;
+//! - an end: when all mains have returned, tasks are dropped without being run, then `core.clear`.
+//!
+//! `tests/suite.rs` runs on every engine, with a few lines that say how to start it.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +27,7 @@ use bytes::Bytes;
 use crate::buffers::Buffer;
 use crate::fs::{Commit, Entry, OpenOptions, Space};
 use crate::priorities::Priority;
-use crate::shard::{self, Core};
+use crate::shard::{self, Config, Core, ShardId, StartError};
 use crate::side::Signal;
 
 #[cfg(feature = "simulation")]
@@ -55,6 +68,15 @@ engines! {
     TcpStream = uring::TcpStream, sim::TcpStream;
     /// Signals of the process.
     Signals = uring::Signals, sim::Signals;
+}
+
+/// Runs the shards on the engine for this host; see [`crate::shard::run`].
+pub(crate) fn run<F, Fut>(config: Config, main: F) -> Result<(), StartError>
+where
+    F: Fn(ShardId) -> Fut + Send + Clone + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    uring::run(config, main)
 }
 
 /// Matches on the engine: `leaf!(Type, self, inner => expression)`.
@@ -98,6 +120,15 @@ impl Engine {
     /// Milliseconds since 1970.
     pub fn wall_ms(&self) -> i64 {
         leaf!(Engine, self, engine => engine.wall_ms())
+    }
+
+    /// Which machine of the simulated ones this is.
+    pub fn node(&self) -> Option<usize> {
+        match self {
+            Engine::Uring(_) => None,
+            #[cfg(feature = "simulation")]
+            Engine::Sim(engine) => Some(engine.node),
+        }
     }
 
     /// See [`crate::Shard::missed_wakes`].

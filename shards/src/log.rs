@@ -21,7 +21,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::engine::Engine;
 use crate::shard;
 
 /// Lines that may wait for the writer.
@@ -148,10 +147,9 @@ impl Log {
         };
         let _ = write_time(&mut line, wall_ms); // writing to a String does not fail, here and below
         let _ = write!(line, " {} ", level_name(*metadata.level()));
-        let _ = match core.as_ref().map(|core| &core.engine) {
-            #[cfg(feature = "simulation")]
-            Some(Engine::Sim(engine)) => write!(line, "n{}", engine.node),
-            Some(Engine::Uring(_)) | None => line.write_str(&self.node),
+        let _ = match core.as_ref().and_then(|core| core.engine.node()) {
+            Some(node) => write!(line, "n{node}"),
+            None => line.write_str(&self.node),
         };
         let _ = match shard {
             Some(shard) => write!(line, "/{shard} "),

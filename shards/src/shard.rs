@@ -92,7 +92,7 @@ where
             config.shards.len()
         )));
     }
-    engine::uring::run(config, main)
+    engine::run(config, main)
 }
 
 /// The shard that the running task belongs to.

@@ -70,13 +70,14 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     let config = load(arguments)?;
     let plan = plan(&config)?;
     let addresses = addresses(&config)?;
-    let open_files = check(&config, plan.len())?;
+    let engine = checks::engine(plan.len())?;
+    let open_files = check(&config)?;
     let flush = start_log(&config)?;
     if let Some(warning) = &config.warning {
         tracing::warn!("{warning}");
     }
     let memory_bytes = usize::try_from(config.settings.memory_bytes).unwrap_or(usize::MAX);
-    let host = describe(&plan, memory_bytes);
+    let host = describe(engine, &plan, memory_bytes);
     let broker = Broker::new(Setup {
         config: Arc::new(config),
         addresses,
@@ -86,7 +87,7 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     let shards = shards::Config {
         shards: plan,
         memory_bytes,
-        hugepages: true,
+        ..shards::Config::default()
     };
     let node = broker.clone();
     let ran = shards::run(shards, move |shard| node.clone().run(shard));
@@ -189,11 +190,9 @@ fn start_log(config: &Config) -> Result<Flush, String> {
 
 /// What the host must allow; gives how many files may be open, of which connections may have half: the other half is for
 /// the files of partitions. The data directory is made here, since one of the checks writes to it.
-fn check(config: &Config, shards: usize) -> Result<u64, String> {
+fn check(config: &Config) -> Result<u64, String> {
     let dir = &config.settings.data_dir;
     std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
-    checks::io_uring()?;
-    checks::locked_memory(shards)?;
     let open_files = checks::open_files(OPEN_FILES)?;
     checks::direct_io(dir)?;
     Ok(open_files)
@@ -202,14 +201,14 @@ fn check(config: &Config, shards: usize) -> Result<u64, String> {
 /// Files that a node with some thousand partitions and connections has open.
 const OPEN_FILES: u64 = 4096;
 
-fn describe(plan: &[Option<usize>], memory_bytes: usize) -> String {
+fn describe(engine: &str, plan: &[Option<usize>], memory_bytes: usize) -> String {
     let cpus: Vec<String> = plan.iter().flatten().map(usize::to_string).collect();
     let cores = match cpus.is_empty() {
         true => "unpinned".to_owned(),
         false => format!("on CPUs {}", cpus.join(",")),
     };
     format!(
-        "engine uring, {} shards {cores}, {} MiB of memory",
+        "engine {engine}, {} shards {cores}, {} MiB of memory",
         plan.len(),
         memory_bytes >> 20
     )
