@@ -113,7 +113,7 @@ impl Broker {
         };
         self.started.set(running.addresses().to_vec()).ok();
         match select2(running.failed.wait(), signals.next()).await {
-            Either::First(()) => return Ended::Failed("the log directory has failed".to_owned()),
+            Either::First(error) => return Ended::Failed(error),
             Either::Second(signal) => tracing::info!("stopping on {signal:?}; once more stops at once"),
         }
         match select2(Box::pin(stop::stop(running)), signals.next()).await {

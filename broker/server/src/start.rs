@@ -4,6 +4,7 @@
 //! The directory is locked before anything is written to it, and before a port in use could be told instead of who has
 //! the directory; sockets are bound before recovery costs time; nobody is accepted before every partition is there.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use shards::net::TcpListener;
 use shards::sync::Signal;
 use shards::time::Duration;
 use shards::{Gate, Priority, ShardId, fs, mesh, random};
-use storage::{Dir, DirConfig, DirLock, DirShare, Options, Store};
+use storage::{Dir, DirConfig, DirLock, DirShare, Options, StorageError, Store};
 
 use crate::config::{Listener, Settings};
 use crate::controller_driver::ControllerDriver;
@@ -50,8 +51,30 @@ pub(crate) struct Running {
     /// The listeners; closing them ends those tasks.
     pub sockets: Vec<Rc<TcpListener>>,
     /// Set when a store has failed: the node cannot go on.
-    pub failed: Rc<Signal>,
+    pub failed: Rc<Failed>,
     addresses: Vec<SocketAddr>,
+}
+
+/// The first failure of a store.
+#[derive(Default)]
+pub(crate) struct Failed {
+    signal: Signal,
+    error: RefCell<Option<StorageError>>,
+}
+
+impl Failed {
+    fn set(&self, error: &StorageError) {
+        self.error.borrow_mut().get_or_insert_with(|| error.clone());
+        self.signal.set();
+    }
+
+    /// Resolves with the failure, as one line.
+    pub async fn wait(&self) -> String {
+        self.signal.wait().await;
+        let error = self.error.borrow();
+        let error = error.as_ref().map_or_else(String::new, ToString::to_string);
+        format!("the log directory has failed, the next start recovers it: {error}")
+    }
 }
 
 impl Running {
@@ -81,7 +104,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         config: setup.config.clone(),
         cluster_id: dir.meta().cluster_id.clone(),
     });
-    let failed = Rc::new(Signal::new());
+    let failed = Rc::new(Failed::default());
     open_shards(&shared, &dir).await?;
     let node = Node::current();
     let log = metadata_log::open(&node).await?;
@@ -297,7 +320,7 @@ fn advertised(settings: &Settings, addresses: &[SocketAddr]) -> Vec<Endpoint> {
 }
 
 /// Sets `failed` on this shard when the store of any shard has failed, and takes the other stores offline.
-async fn watch_stores(failed: &Rc<Signal>) {
+async fn watch_stores(failed: &Rc<Failed>) {
     for shard in shards::current().all() {
         let watch = mesh::call(shard, || async {
             let node = Node::current();
@@ -307,7 +330,7 @@ async fn watch_stores(failed: &Rc<Signal>) {
         let failed = failed.clone();
         let follow = async move {
             if let Ok(Some(error)) = watch.await {
-                failed.set();
+                failed.set(&error);
                 for shard in shards::current().all() {
                     let error = error.clone();
                     let fail = mesh::call(shard, move || {

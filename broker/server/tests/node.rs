@@ -1139,3 +1139,76 @@ fn resources_without_settings_are_described_as_kafka_does() {
         );
     });
 }
+
+#[test]
+fn a_disk_that_fails_takes_the_node_down_and_nothing_that_was_acknowledged() {
+    for seed in SEEDS {
+        for operation in [Operation::Write, Operation::Sync] {
+            let mut world = World::new(seed, Options::default());
+            let node = world.add_node();
+            let (broker, address) = start(&mut world, node);
+            run(&mut world, &broker, address, |address| async move {
+                let client = Client::connect(address).await;
+                client.create(&[("a", 4)]).await.expect("created");
+            });
+            let acknowledged: Rc<RefCell<Vec<Vec<String>>>> = Rc::new(RefCell::new(vec![Vec::new(); 4]));
+            for partition in 0..4 {
+                let acknowledged = acknowledged.clone();
+                world.add_client(async move {
+                    let client = Client::connect(address).await;
+                    for number in 0.. {
+                        let value = format!("{partition}-{number}");
+                        client
+                            .send_produce("a", partition, -1, &batch(&value, None))
+                            .await;
+                        let Some(answer) = client.receive().await else {
+                            return;
+                        };
+                        let answer = decode(&answer, ApiKey::Produce, 9, ProduceResponse::decode);
+                        if answer.responses[0].partition_responses[0].error_code != 0 {
+                            return;
+                        }
+                        acknowledged.borrow_mut()[partition as usize].push(value);
+                    }
+                });
+            }
+            let count = |acknowledged: &RefCell<Vec<Vec<String>>>| -> usize {
+                acknowledged.borrow().iter().map(Vec::len).sum()
+            };
+            let some = world.run_until(PATIENCE, |_| count(&acknowledged) > 40);
+            assert!(some.is_ok(), "{some:?}");
+            let fault = Fault::new(Effect::Error(5))
+                .path("klamm-journal")
+                .on(&[operation]);
+            world.disk(node).inject(fault.skip(seed));
+            let ended = world.run_until(PATIENCE, |world| !world.is_running(node));
+            assert!(ended.is_ok(), "it goes on: {ended:?}");
+            let Some(Ended::Failed(line)) = broker.ended() else {
+                panic!("{:?}", broker.ended())
+            };
+            assert!(
+                line.starts_with("the log directory has failed, the next start recovers it: cannot ")
+                    && line.contains("/data/klamm-journal")
+                    && line.lines().count() == 1,
+                "{line}"
+            );
+            world.disk(node).clear_faults();
+            let (broker, address) = start(&mut world, node);
+            let expected = acknowledged.borrow().clone();
+            let done = Rc::new(Cell::new(false));
+            let told = done.clone();
+            world.add_client(async move {
+                let client = Client::connect(address).await;
+                let found = client.fetch("a", &[(0, 0), (1, 0), (2, 0), (3, 0)], 1, 0).await;
+                for ((error, found), expected) in found.iter().zip(&expected) {
+                    assert_eq!(*error, ErrorCode::None);
+                    // What was on its way may be there, too, and only that: one record.
+                    assert!(found.starts_with(expected) && found.len() <= expected.len() + 1);
+                }
+                told.set(true);
+            });
+            let read = world.run_until(PATIENCE, |_| done.get());
+            assert!(read.is_ok(), "{read:?}, {:?}", broker.ended());
+        }
+    }
+}

@@ -6,13 +6,19 @@
     reason = "a test of processes starts some; no shard runs here"
 )]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use protocol::api::ApiKey;
+use protocol::frame::{self, RequestHeader};
+use protocol::messages::DescribeConfigsRequest;
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
 
 /// A process that is killed with the test.
 struct Node(Child);
@@ -156,4 +162,65 @@ fn a_process_that_stands_still_for_seconds_goes_on_as_if_nothing_had_been() {
         .iter()
         .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
     assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut node, port, said) = start(dir.path());
+    // A client that asks for more than fits into its socket and reads none of it: the first signal waits for it.
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("it connects");
+    let mut request = Vec::new();
+    frame::begin(&mut request);
+    let header = RequestHeader {
+        api_key: ApiKey::DescribeConfigs as i16,
+        api_version: 4,
+        correlation_id: 1,
+        client_id: None,
+    };
+    header.encode(&mut request);
+    let resource = DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: "1",
+        configuration_keys: None,
+    };
+    let body = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    body.encode(&mut request, 4);
+    frame::end(&mut request, 0).expect("a small request");
+    client
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .expect("a timeout");
+    // Until the node takes no more, since nobody takes its answers.
+    while client.write_all(&request).is_ok() {}
+    node.signal("TERM");
+    let mut said = said.map_while(Result::ok);
+    assert!(said.any(|line| line.contains("once more stops at once")));
+    assert!(
+        node.0.try_wait().expect("it is ours").is_none(),
+        "it waits for its client"
+    );
+    node.signal("TERM");
+    let stopped = Instant::now();
+    let status = node.0.wait().expect("it ends");
+    assert!(
+        stopped.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        stopped.elapsed()
+    );
+    assert_eq!(status.code(), Some(1));
+    let mut complaint = String::new();
+    let stderr = node.0.stderr.take().expect("it is piped");
+    BufReader::new(stderr)
+        .read_to_string(&mut complaint)
+        .expect("text");
+    assert_eq!(
+        complaint,
+        "klamm: stopped at once, without closing; the next start recovers\n"
+    );
+    drop(client);
+    let (_again, ..) = start(dir.path());
 }
