@@ -2,8 +2,8 @@
 //! did not fit into the buffer it began in.
 //!
 //! What a newcomer would get wrong: an idle connection holds no buffer, so the first wait is for the socket to
-//! become readable; and a body is read only after memory for all of it was admitted, so a length field alone
-//! costs nothing, however large.
+//! become readable; and a body is read only after memory for all of it was admitted, which who has sent no more than the
+//! start of a large frame does not get: a length field alone costs nothing, however large.
 
 use std::rc::Rc;
 
@@ -15,6 +15,9 @@ use crate::connection::{Activity, Ended};
 
 /// What a read takes when no frame asks for more: several small requests, or the start of a large one.
 const RECEIVE_BYTES: usize = 16 << 10;
+/// So much of a frame must be there before memory for the whole of a large one is taken. It is few enough to be set aside
+/// outside of any budget while its connection waits for that, and to be copied twice.
+const BEGUN_BYTES: usize = 4 << 10;
 
 /// The receiving half of a connection.
 pub struct Receiver {
@@ -48,7 +51,8 @@ impl Receiver {
                 self.activity.frame_complete(self.received.len());
                 return Ok(frame);
             }
-            self.fill(needed).await?;
+            let is_begun = self.received.len() >= BEGUN_BYTES || needed <= RECEIVE_BYTES;
+            self.fill(if is_begun { needed } else { BEGUN_BYTES }).await?;
         }
     }
 

@@ -1212,3 +1212,50 @@ fn a_disk_that_fails_takes_the_node_down_and_nothing_that_was_acknowledged() {
         }
     }
 }
+
+#[test]
+fn who_only_announces_a_large_request_keeps_no_memory_from_others() {
+    check(|address| async move {
+        let mut idle = Vec::new();
+        for number in 0..CONNECTIONS_MOST - 1 {
+            let client = Client::connect(address).await;
+            // A length of 90 MB, and at most as much as every request begins with.
+            let mut start = 90_000_000i32.to_be_bytes().to_vec();
+            start.resize(4 + 13 * number, 0);
+            client.stream.write_all(vec![start.into()]).await.expect("sent");
+            idle.push(client);
+        }
+        sleep(Duration::from_secs(1)).await;
+        let begun = now();
+        let client = Client::connect(address).await;
+        client.create(&[("a", 1)]).await.expect("created");
+        let value = "x".repeat(900_000);
+        assert_eq!(client.produce("a", 0, &value).await, Ok(0));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn a_request_of_more_than_the_memory_for_requests_is_taken_alone() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        // Half of the memory of the node is its shard's, and half of that is for requests at most.
+        let topics = vec![metadata_request::MetadataRequestTopic {
+            name: Some("a"),
+            ..Default::default()
+        }];
+        let request = MetadataRequest {
+            topics: Some(topics),
+            ..Default::default()
+        };
+        let answer = client
+            .ask(ApiKey::Metadata, 12, |out, v| {
+                request.encode(out, v);
+                // As in Kafka, bytes behind the message are ignored.
+                out.resize(24 << 20, 0);
+            })
+            .await;
+        let answer = decode(&answer, ApiKey::Metadata, 12, MetadataResponse::decode);
+        assert_eq!(answer.topics.len(), 1);
+    });
+}
