@@ -102,9 +102,10 @@ impl Run<'_> {
         for one in &rotten {
             let directory = one.directory();
             let path = place.as_deref().unwrap_or_default();
-            let is_blamed = path.starts_with(&format!("{LOG_DIR}/{directory}/"));
+            let is_its_file = path.starts_with(&format!("{LOG_DIR}/{directory}/"));
             // A journal may hold records of all.
-            if !is_blamed && !(one.is_offline && path.contains("journal")) {
+            let is_in_journal = path.contains("journal") && one.is_offline;
+            if !is_its_file && !is_in_journal {
                 self.recorder
                     .problem(format!("a bit of {path} was turned, and {directory} is rotten"));
             }
