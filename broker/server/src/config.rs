@@ -35,8 +35,8 @@ pub use topics::{TimestampType, TopicSettings, check_topic};
 /// line.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
-    /// The text of `server.properties`.
-    pub file: Option<&'a str>,
+    /// The bytes of `server.properties`.
+    pub file: Option<&'a [u8]>,
     /// All environment variables; those that are no settings are passed over.
     pub environment: &'a [(String, String)],
     /// `key=value` from the command line, in order.

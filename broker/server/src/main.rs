@@ -114,7 +114,7 @@ fn data_dir(arguments: &cli::recover::Arguments) -> Result<PathBuf, String> {
 
 fn load(arguments: &BrokerArguments) -> Result<Config, String> {
     let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let file = arguments.config.as_ref().map(read).transpose()?;
     let environment: Vec<(String, String)> = std::env::vars_os()

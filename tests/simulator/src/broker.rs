@@ -31,7 +31,7 @@ pub fn start(world: &mut World, node: NodeId, plan: &Plan, planted: Option<Plant
         memory_bytes: 1 << 30,
     };
     let sources = Sources {
-        file: Some(&file),
+        file: Some(file.as_bytes()),
         environment: &[],
         overrides: &[],
         host,

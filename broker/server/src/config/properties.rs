@@ -1,10 +1,13 @@
 //! The syntax of `server.properties`: that of `java.util.Properties`.
 //!
 //! What a newcomer would get wrong: `=`, `:` and spaces all end a key, a backslash at the end of a line
-//! joins the next one, and a later line for a key replaces an earlier one.
+//! joins the next one, and a later line for a key replaces an earlier one. The bytes are ISO-8859-1 whatever they look
+//! like, as `Properties.load(InputStream)` reads them: other characters are written `\uXXXX`.
 
-/// The keys and values of `text`, in order, with the line (from 1) each begins on.
-pub fn parse(text: &str) -> Vec<(String, String, usize)> {
+/// The keys and values in the bytes of a file, in order, with the line (from 1) each begins on.
+pub fn parse(bytes: &[u8]) -> Vec<(String, String, usize)> {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((at, line)) = lines.next() {
@@ -61,11 +64,14 @@ fn unescape(text: &str) -> String {
             Some('r') => out.push('\r'),
             Some('f') => out.push('\u{c}'),
             Some('u') => {
-                let digits: String = chars.clone().take(4).collect();
-                match u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32) {
-                    Some(named) if digits.len() == 4 => {
-                        out.push(named);
-                        chars.nth(3);
+                // A pair of them stands for a character beyond the first 65,536.
+                let first = unit(chars.as_str());
+                let second = first.and_then(|_| unit(chars.as_str().get(4..)?.strip_prefix("\\u")?));
+                let mut named = char::decode_utf16(first.into_iter().chain(second));
+                match named.next() {
+                    Some(Ok(one)) => {
+                        out.push(one);
+                        chars.nth(if one.len_utf16() == 2 { 9 } else { 3 });
                     }
                     _ => out.push('u'),
                 }
@@ -77,17 +83,25 @@ fn unescape(text: &str) -> String {
     out
 }
 
+/// The four hexadecimal digits that `text` begins with.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.get(..4)?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: &[(&str, &str, usize)]) {
+    fn check(text: impl AsRef<[u8]>, expected: &[(&str, &str, usize)]) {
+        let text = text.as_ref();
         let found = parse(text);
         let found: Vec<_> = found
             .iter()
             .map(|(key, value, line)| (key.as_str(), value.as_str(), *line))
             .collect();
-        assert_eq!(found, expected, "{text:?}");
+        assert_eq!(found, expected, "{}", text.escape_ascii());
     }
 
     #[test]
@@ -102,6 +116,18 @@ mod tests {
         check("a=b\\\\\nc=d", &[("a", "b\\", 1), ("c", "d", 2)]);
         check("a=\\u00e9\\t\\q\\u12", &[("a", "é\tqu12", 1)]);
         check("a=1\r\na=2\r\n", &[("a", "1", 1), ("a", "2", 2)]);
+        check("a=1,\\\r\n 2\rb=3", &[("a", "1,2", 1), ("b", "3", 3)]);
         check("a=b\\", &[("a", "b", 1)]);
+    }
+
+    #[test]
+    fn each_byte_is_a_character() {
+        check(b"a=\xe9\xff", &[("a", "\u{e9}\u{ff}", 1)]);
+        check("a=\u{e9}", &[("a", "\u{c3}\u{a9}", 1)]);
+        check("a=\\ud83d\\ude00!", &[("a", "\u{1f600}!", 1)]);
+        check("a=\\ud83d\\u0041", &[("a", "ud83dA", 1)]);
+        check("a=\\u00e9\\u0041", &[("a", "\u{e9}A", 1)]);
+        check("a=\\u+0e9", &[("a", "u+0e9", 1)]);
+        check(b"a=\\u\xe9\xe9\xe9\xe9", &[("a", "u\u{e9}\u{e9}\u{e9}\u{e9}", 1)]);
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 const HOST: &str = "box";
 
 fn sources(file: &str) -> Result<Config, Problem> {
-    let file = (!file.is_empty()).then_some(file);
+    let file = (!file.is_empty()).then_some(file.as_bytes());
     load(&Sources {
         file,
         host: Host {
@@ -257,7 +257,7 @@ fn later_sources_win() {
     ];
     let overrides = ["node.id = 5".to_owned()];
     let sources = Sources {
-        file: Some("num.partitions=1\nnode.id=4"),
+        file: Some(b"num.partitions=1\nnode.id=4"),
         environment: &environment,
         overrides: &overrides,
         host: Host::default(),

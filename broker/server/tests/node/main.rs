@@ -71,7 +71,7 @@ pub(crate) fn start(world: &mut World, node: shards::sim::NodeId) -> (Broker, So
         "log.dirs=/data\nlisteners=PLAINTEXT://{ip}:{PORT}\nnum.partitions=3\nklamm.journal.bytes=33554432\n"
     );
     let sources = Sources {
-        file: Some(&file),
+        file: Some(file.as_bytes()),
         environment: &[],
         overrides: &[],
         host: Host {
