@@ -187,7 +187,12 @@ fn cluster_id(sources: &Sources<'_>) -> Result<Option<String>, Problem> {
             "",
             "must be the id of a cluster, 22 characters as a rule",
         )),
-        Some(id) => Ok(Some(id.to_owned())),
+        Some(id) if id.chars().all(|c| c.is_ascii_graphic() && c != '\\') => Ok(Some(id.to_owned())),
+        Some(id) => Err(Problem::value(
+            "CLUSTER_ID",
+            &id.escape_debug().to_string(),
+            "must be visible ASCII characters without backslashes, 22 as a rule",
+        )),
     }
 }
 

@@ -265,6 +265,23 @@ fn later_sources_win() {
     let settings = load(&sources).unwrap().settings;
     assert_eq!((settings.topics.num_partitions, settings.node_id.0), (2, 5));
     assert_eq!(settings.cluster_id.as_deref(), Some("c"));
+    for (id, shown) in [
+        ("a b", "a b"),
+        ("a\nnode.id=9", "a\\nnode.id=9"),
+        ("\u{e9}", "\u{e9}"),
+        ("", ""),
+    ] {
+        let environment = [("CLUSTER_ID".to_owned(), id.to_owned())];
+        let refused = load(&Sources {
+            environment: &environment,
+            ..Sources::default()
+        });
+        let refused = refused.expect_err(id).to_string();
+        assert!(
+            refused.starts_with(&format!("CLUSTER_ID={shown}: must be ")),
+            "{refused}"
+        );
+    }
     let wrong = load(&Sources {
         overrides: &["x".to_owned()],
         ..Sources::default()
