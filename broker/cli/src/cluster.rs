@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use protocol::Uuid;
 use protocol::api::ApiKey;
 use protocol::error_code::ErrorCode;
@@ -12,9 +12,19 @@ use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{MetadataRequest, MetadataResponse};
 
 use crate::client::{Client, kafka_error};
+use crate::waiting::Waiting;
 
 /// Pause between two looks at a topic that has no leader yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// What becomes of a topic that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// The broker creates it if it is set to.
+    Create,
+    /// It is an error: who reads means a topic that is there.
+    Refuse,
+}
 
 /// What Metadata said.
 #[derive(Clone, Debug, Default)]
@@ -81,28 +91,34 @@ impl Cluster {
         )
     }
 
-    /// The topic once every partition of it has a leader, created if the broker does so; waits up to `patience`.
+    /// The topic once every partition of it has a leader.
     ///
     /// # Errors
-    /// The topic's error, or that it has no leaders in time.
-    pub fn await_topic(client: &mut Client, name: &str, patience: Duration) -> Result<(Cluster, Topic)> {
-        let give_up = Instant::now() + patience;
+    /// The topic's error, or that it has no leaders and was waited for long enough.
+    pub fn await_topic(
+        client: &mut Client,
+        name: &str,
+        absent: Absent,
+        waiting: &mut Waiting,
+    ) -> Result<(Cluster, Topic)> {
         loop {
-            let cluster = Cluster::fetch(client, Some(&[name]), true)?;
+            let cluster = Cluster::fetch(client, Some(&[name]), absent == Absent::Create)?;
             let Some(topic) = cluster.topics.get(name).cloned() else {
                 bail!("{name}: the broker does not name it")
             };
-            let has_leaders = topic.partitions.iter().all(|partition| partition.leader >= 0);
-            if topic.error == 0 && has_leaders && !topic.partitions.is_empty() {
-                return Ok((cluster, topic));
-            }
+            let mut leaderless = topic.partitions.iter().filter(|partition| partition.leader < 0);
+            let why = match (topic.error, leaderless.next()) {
+                (0, None) if !topic.partitions.is_empty() => return Ok((cluster, topic)),
+                (0, None) => anyhow!("{name}: has no partitions"),
+                (0, Some(partition)) => anyhow!("{name}-{}: has no leader", partition.index),
+                (error, _) => kafka_error(name, error, None),
+            };
+            let is_absent = topic.error == ErrorCode::UnknownTopicOrPartition as i16;
             let may_pass = topic.error == 0 || ErrorCode::from_code(topic.error).is_retriable();
-            if !may_pass || Instant::now() >= give_up {
-                if topic.error == 0 {
-                    bail!("{name}: not every partition has a leader");
-                }
-                return Err(kafka_error(name, topic.error, None));
+            if !may_pass || is_absent && absent == Absent::Refuse {
+                return Err(why);
             }
+            waiting.on(why)?;
             sleep(RETRY_PAUSE);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use protocol::api::ApiKey;
 use protocol::batch::batches;
@@ -16,11 +16,11 @@ use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsets
 use protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::client::{Bootstrap, Client, kafka_error};
-use crate::cluster::{Cluster, Topic};
+use crate::cluster::{Absent, Cluster, Topic};
 use crate::output::{self, Format};
 use crate::record_text::{HeaderText, RecordText, to_fields};
+use crate::waiting::Waiting;
 
-const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries of a partition whose leader answers with an error that may pass.
 const RETRY: Duration = Duration::from_millis(200);
 const MAX_WAIT: Duration = Duration::from_millis(500);
@@ -102,7 +102,8 @@ fn parse_start(text: &str) -> Result<Start, String> {
 /// The broker cannot be reached or refuses, an offset is out of range, or stdout cannot be written.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut client = Client::connect(&arguments.bootstrap)?;
-    let (cluster, topic) = Cluster::await_topic(&mut client, &arguments.topic, TOPIC_PATIENCE)?;
+    let mut waiting = Waiting::default();
+    let (cluster, topic) = Cluster::await_topic(&mut client, &arguments.topic, Absent::Refuse, &mut waiting)?;
     let mut consumer = Consumer {
         arguments,
         client,
@@ -110,8 +111,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         topic,
         next: BTreeMap::new(),
         ends: BTreeMap::new(),
+        waiting,
         failing: BTreeMap::new(),
     };
+    consumer.waiting.over();
     consumer.begin()?;
     consumer.read()
 }
@@ -125,8 +128,10 @@ struct Consumer<'a> {
     next: BTreeMap<i32, i64>,
     /// Where to stop, with `--exit`.
     ends: BTreeMap<i32, i64>,
-    /// Since when a partition has had nothing but errors that may pass.
-    failing: BTreeMap<i32, Instant>,
+    /// For the leaders of the topic.
+    waiting: Waiting,
+    /// For partitions that have had nothing but errors that may pass.
+    failing: BTreeMap<i32, Waiting>,
 }
 
 impl Consumer<'_> {
@@ -168,6 +173,11 @@ impl Consumer<'_> {
             self.next.insert(index, next);
             if self.arguments.exit {
                 let end = self.list_offset(index, LATEST)?;
+                ensure!(
+                    next <= end,
+                    "{}-{index}: offset {next} lies beyond the end, which is {end}",
+                    self.arguments.topic
+                );
                 self.ends.insert(index, end);
             }
         }
@@ -185,6 +195,33 @@ impl Consumer<'_> {
     }
 
     fn list_offset(&mut self, index: i32, timestamp: i64) -> Result<i64> {
+        loop {
+            match self.ask_offset(index, timestamp)? {
+                (0, offset) => {
+                    self.failing.remove(&index);
+                    return Ok(offset);
+                }
+                (code, _) => self.wait_for(index, code)?,
+            }
+        }
+    }
+
+    /// Waits a moment for a partition whose leader answered with an error, and looks who leads it then.
+    fn wait_for(&mut self, index: i32, code: i16) -> Result<()> {
+        let why = kafka_error(&format!("{}-{index}", self.arguments.topic), code, None);
+        if !ErrorCode::from_code(code).is_retriable() {
+            return Err(why);
+        }
+        self.failing.entry(index).or_default().on(why)?;
+        std::thread::sleep(RETRY);
+        let (client, topic) = (&mut self.client, &self.arguments.topic);
+        (self.cluster, self.topic) = Cluster::await_topic(client, topic, Absent::Refuse, &mut self.waiting)?;
+        self.waiting.over();
+        Ok(())
+    }
+
+    /// The error code and the offset that the leader answers.
+    fn ask_offset(&mut self, index: i32, timestamp: i64) -> Result<(i16, i64)> {
         let leader = self.leader(index)?;
         let partition = ListOffsetsPartition {
             partition_index: index,
@@ -198,7 +235,7 @@ impl Consumer<'_> {
             }],
             ..Default::default()
         };
-        let (code, offset) = self.client.call(
+        self.client.call(
             Some(&leader),
             ApiKey::ListOffsets,
             7,
@@ -208,12 +245,7 @@ impl Consumer<'_> {
                 let partition = response.topics.first().and_then(|topic| topic.partitions.first());
                 Ok(partition.map_or((-1, -1), |partition| (partition.error_code, partition.offset)))
             },
-        )?;
-        ensure!(
-            code == 0,
-            kafka_error(&format!("{}-{index}", self.arguments.topic), code, None)
-        );
-        Ok(offset)
+        )
     }
 
     fn is_at_end(&self) -> bool {
@@ -231,6 +263,7 @@ impl Consumer<'_> {
         let mut printed = 0;
         let mut last = Instant::now();
         while left(printed) && !self.is_at_end() {
+            output::check_reader()?;
             let found = self.fetch(printed)?;
             printed += found;
             progress.inc(found);
@@ -259,20 +292,10 @@ impl Consumer<'_> {
         for (leader, indexes) in by_leader {
             let answer = self.fetch_from(&leader, &indexes, max_wait)?;
             for (index, code, records) in answer {
-                let may_pass = ErrorCode::from_code(code).is_retriable() && code != 0;
-                if may_pass {
-                    let since = *self.failing.entry(index).or_insert_with(Instant::now);
-                    let name = format!("{}-{index}", self.arguments.topic);
-                    ensure!(since.elapsed() < TOPIC_PATIENCE, kafka_error(&name, code, None));
-                    std::thread::sleep(RETRY);
-                    (self.cluster, self.topic) =
-                        Cluster::await_topic(&mut self.client, &self.arguments.topic, TOPIC_PATIENCE)?;
+                if code != 0 {
+                    self.wait_for(index, code)?;
                     continue;
                 }
-                ensure!(
-                    code == 0,
-                    kafka_error(&format!("{}-{index}", self.arguments.topic), code, None)
-                );
                 self.failing.remove(&index);
                 found += self.print(index, &records, printed + found)?;
             }
@@ -345,16 +368,16 @@ impl Consumer<'_> {
                         .max_messages
                         .is_some_and(|max| before + printed >= max)
                     {
-                        out.flush()?;
+                        out.flush().context(output::STDOUT)?;
                         return Ok(printed);
                     }
-                    write_record(&mut out, self.arguments, index, &record)?;
+                    write_record(&mut out, self.arguments, index, &record).context(output::STDOUT)?;
                     printed += 1;
                 }
             }
             *next = (*next).max(batch.next_offset().0);
         }
-        out.flush()?;
+        out.flush().context(output::STDOUT)?;
         Ok(printed)
     }
 }
@@ -364,7 +387,7 @@ fn write_record(
     arguments: &Arguments,
     partition: i32,
     record: &protocol::records::Record<'_>,
-) -> Result<()> {
+) -> io::Result<()> {
     if arguments.format == Format::Json {
         let (key, key_base64) = to_fields(record.key);
         let (value, value_base64) = to_fields(record.value);

@@ -5,6 +5,11 @@
 //!
 //! What a newcomer would get wrong: nothing here runs on a shard. The broker's process shares the binary, not the code.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when nobody reads: see `output`"
+)]
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -21,6 +26,7 @@ pub mod produce;
 pub mod record_text;
 pub mod recover;
 pub mod topics;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,7 +74,7 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("klamm: {}", output::one_line(&error));
+            output::tell(&format!("klamm: {}", output::one_line(&error)));
             ExitCode::FAILURE
         }
     }

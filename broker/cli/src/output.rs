@@ -2,11 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+
+/// What an error of standard output is about.
+pub const STDOUT: &str = "standard output";
 
 /// For whom the output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,6 +19,46 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// Prints a value for programs, or the line of text that says the same to people.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn say(format: Format, value: &impl Serialize, text: &str) -> Result<()> {
+    match format {
+        Format::Json => json(value),
+        Format::Text => line(text),
+    }
+}
+
+/// Prints a line.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn line(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}").context(STDOUT)
+}
+
+/// Says something to the person who watches. Nobody may: then it is lost, which is no reason to end.
+pub fn tell(text: &str) {
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// An error of [`STDOUT`] if whoever read our output went away. Between two waits this is the only way to learn it:
+/// the next write, which would fail, may never come.
+///
+/// # Errors
+/// The reader went away: see [`is_broken_pipe`].
+pub fn check_reader() -> Result<()> {
+    let stdout = io::stdout();
+    // No event is asked for: errors and the other side's end are told without.
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    match poll(&mut asked, Some(&Timespec::default())) {
+        Ok(1..) => Err(io::Error::from(io::ErrorKind::BrokenPipe)).context(STDOUT),
+        // A poll that fails says nothing about the reader.
+        _ => Ok(()),
+    }
 }
 
 /// Prints rows under their headings, columns aligned.
@@ -29,7 +73,7 @@ pub fn table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
         table.add_row(row);
     }
     for line in table.to_string().lines() {
-        writeln!(io::stdout(), "{}", line.trim_end())?;
+        self::line(line.trim_end())?;
     }
     Ok(())
 }
@@ -39,8 +83,7 @@ pub fn table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
 /// # Errors
 /// Stdout cannot be written.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(value)?)?;
-    Ok(())
+    line(&serde_json::to_string_pretty(value)?)
 }
 
 /// A counter on stderr for what takes long. Nothing is drawn where stderr is no terminal, or where records are being
@@ -75,7 +118,7 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::{Context, anyhow};
+    use anyhow::anyhow;
 
     #[test]
     fn an_error_is_one_line() {

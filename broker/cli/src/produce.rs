@@ -19,16 +19,16 @@ use protocol::records::BatchBuilder;
 use serde::Serialize;
 
 use crate::client::{Bootstrap, Client, kafka_error};
-use crate::cluster::{Cluster, Topic};
+use crate::cluster::{Absent, Cluster, Topic};
 use crate::output::{self, Format};
 use crate::partitioner::partition_of;
 use crate::record_text::{RecordText, from_fields};
+use crate::waiting::Waiting;
 
 /// Bytes of values and keys that are gathered for a partition before they are sent.
 const BATCH_BYTES: usize = 256 << 10;
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 64 << 20;
-const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Write records from standard input to a topic.
@@ -114,7 +114,12 @@ struct Summary<'a> {
 /// The broker cannot be reached or refuses a record, or a line cannot be read; what was acknowledged before stays.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut client = Client::connect(&arguments.bootstrap)?;
-    let (cluster, topic) = Cluster::await_topic(&mut client, &arguments.topic, TOPIC_PATIENCE)?;
+    let (cluster, topic) = Cluster::await_topic(
+        &mut client,
+        &arguments.topic,
+        Absent::Create,
+        &mut Waiting::default(),
+    )?;
     let mut producer = Producer {
         arguments,
         client,
@@ -164,10 +169,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.format {
         Format::Json => output::json(&producer.summary),
         Format::Text => {
-            eprintln!(
+            output::tell(&format!(
                 "{}: {} record(s) written",
                 arguments.topic, producer.summary.records
-            );
+            ));
             Ok(())
         }
     }

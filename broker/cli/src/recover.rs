@@ -39,10 +39,7 @@ pub struct Arguments {
 pub fn run(directory: &Path, format: Format) -> Result<()> {
     let report = offline::recover(directory)?;
     let done = Done::of(directory, &report);
-    match format {
-        Format::Json => output::json(&done)?,
-        Format::Text => println!("{}", done.text()),
-    }
+    let said = output::say(format, &done, &done.text());
     if !report.damaged.is_empty() {
         bail!(
             "{} partitions are damaged and stay offline; {} keeps its guard",
@@ -50,7 +47,7 @@ pub fn run(directory: &Path, format: Format) -> Result<()> {
             directory.display()
         );
     }
-    Ok(())
+    said
 }
 
 #[derive(Serialize)]

@@ -173,14 +173,8 @@ fn create(client: &mut Client, action: &Action, format: Format) -> Result<()> {
     )?;
     let exists = protocol::error_code::ErrorCode::TopicAlreadyExists as i16;
     if code == exists && *if_not_exists {
-        return say(
-            format,
-            &Created {
-                created: false,
-                ..created
-            },
-            &format!("{name}: is there already"),
-        );
+        let there = existing(client, name)?;
+        return output::say(format, &there, &format!("{name}: is there already"));
     }
     ensure!(code == 0, kafka_error(name, code, message.as_deref()));
     let done = if *validate_only {
@@ -192,18 +186,27 @@ fn create(client: &mut Client, action: &Action, format: Format) -> Result<()> {
         "{name}: {done}, {} partition(s), id {}",
         created.partitions, created.topic_id
     );
-    say(format, &created, &text)
+    output::say(format, &created, &text)
 }
 
-fn say(format: Format, value: &impl Serialize, text: &str) -> Result<()> {
-    match format {
-        Format::Json => output::json(value),
-        Format::Text => {
-            use std::io::Write;
-            writeln!(std::io::stdout(), "{text}")?;
-            Ok(())
-        }
-    }
+/// A topic that was not created because it is there: what it is like, which the refusal does not say.
+fn existing<'a>(client: &mut Client, name: &'a str) -> Result<Created<'a>> {
+    let cluster = Cluster::fetch(client, Some(&[name]), false)?;
+    let Some(topic) = cluster.topics.get(name) else {
+        bail!("{name}: the broker does not name it")
+    };
+    ensure!(topic.error == 0, kafka_error(name, topic.error, None));
+    let replicas = topic
+        .partitions
+        .first()
+        .map_or(0, |partition| partition.replicas.len());
+    Ok(Created {
+        name,
+        topic_id: topic.id.to_string(),
+        partitions: i32::try_from(topic.partitions.len())?,
+        replication_factor: i16::try_from(replicas)?,
+        created: false,
+    })
 }
 
 fn parse_config(config: &str) -> Result<CreatableTopicConfig<'_>> {
@@ -241,13 +244,7 @@ fn list(client: &mut Client, exclude_internal: bool, format: Format) -> Result<(
         .collect();
     match format {
         Format::Json => output::json(&names),
-        Format::Text => {
-            use std::io::Write;
-            for name in names {
-                writeln!(std::io::stdout(), "{name}")?;
-            }
-            Ok(())
-        }
+        Format::Text => names.iter().try_for_each(|name| output::line(name)),
     }
 }
 
@@ -342,7 +339,6 @@ fn configs_of(client: &mut Client, name: &str) -> Result<BTreeMap<String, Option
 }
 
 fn describe_text(topic: &Described<'_>) -> Result<()> {
-    use std::io::Write;
     let configs: Vec<String> = topic
         .configs
         .iter()
@@ -353,14 +349,12 @@ fn describe_text(topic: &Described<'_>) -> Result<()> {
     } else {
         configs.join(",")
     };
-    let mut out = std::io::stdout();
-    writeln!(
-        out,
+    output::line(&format!(
         "{}: id {}, {} partition(s), configs: {configs}",
         topic.name,
         topic.topic_id,
         topic.partitions.len()
-    )?;
+    ))?;
     let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let rows = topic.partitions.iter().map(|partition| {
         vec![
@@ -461,7 +455,7 @@ fn delete(
             for topic in &deleted {
                 let subject = topic.name.as_deref().unwrap_or(&topic.topic_id);
                 let done = if topic.deleted { "deleted" } else { "is not there" };
-                say(format, topic, &format!("{subject}: {done}"))?;
+                output::say(format, topic, &format!("{subject}: {done}"))?;
             }
         }
     }
