@@ -13,7 +13,7 @@ mod segment;
 mod time_text;
 mod value;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use storage::kafka_files::{META_PROPERTIES, parse_directory_name, parse_segment_file_name};
 
-use crate::output::Format;
+use crate::output::{self, Format};
 
 /// Look into the files of a data directory.
 #[derive(Args, Debug)]
@@ -64,7 +64,7 @@ struct Dump {
 /// Runs `klamm logs`.
 ///
 /// # Errors
-/// A file cannot be read, or is none that is known.
+/// A file is none that is known, or something in it cannot be read; what can be read, of all files, is printed before.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Action::Dump(dump) = &arguments.action;
     let stdout = io::stdout().lock();
@@ -72,6 +72,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         out: BufWriter::new(Box::new(stdout)),
         format: dump.format,
         file: String::new(),
+        wrong: Vec::new(),
+        failed: false,
     };
     dump_all(dump, &mut printer)
 }
@@ -79,11 +81,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn dump_all(dump: &Dump, printer: &mut Printer<'_>) -> Result<()> {
     for path in &dump.paths {
         for file in files(path, &dump.partition)? {
-            one(&file, dump, printer).with_context(|| file.display().to_string())?;
+            match one(&file, dump, printer) {
+                Err(error) if !printer.failed => printer.wrong(&output::one_line(&error)),
+                done => done?,
+            }
         }
     }
-    printer.out.flush()?;
-    Ok(())
+    printer.out.flush().context(output::STDOUT)?;
+    match printer.wrong.as_slice() {
+        [] => Ok(()),
+        [one] => bail!("{one}"),
+        [first, others @ ..] => bail!("{first}; and {} more that cannot be read", others.len()),
+    }
 }
 
 /// What is asked of each file.
@@ -107,10 +116,10 @@ fn one(path: &Path, dump: &Dump, printer: &mut Printer<'_>) -> Result<()> {
         to: dump.to,
         records: dump.records,
     };
+    printer.begin(path)?;
     let Some(kind) = Kind::of(path) else {
         bail!("no file that can be dumped: .log, .checkpoint, .index, .timeindex, .snapshot, klamm-journal-N")
     };
-    printer.begin(path)?;
     match kind {
         Kind::Batches => segment::dump(path, wanted, printer),
         Kind::Index => index::dump_offsets(path, wanted, printer),
@@ -186,8 +195,15 @@ fn files(path: &Path, partitions: &[String]) -> Result<Vec<PathBuf>> {
 /// The topic of the metadata log, which has no `partition.metadata`.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
-/// Whether a file belongs to the metadata log, by its directory.
+/// Whether a file has records of metadata: a snapshot of them, which is what `.checkpoint` means and
+/// `bootstrap.checkpoint` is, or by its directory.
 fn is_metadata(path: &Path) -> bool {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "checkpoint")
+    {
+        return true;
+    }
     let absolute = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     absolute
         .parent()
@@ -208,6 +224,10 @@ struct Printer<'o> {
     out: BufWriter<Box<dyn Write + 'o>>,
     format: Format,
     file: String,
+    /// What could not be read, each with its file.
+    wrong: Vec<String>,
+    /// Whether the output could not be written, which ends everything.
+    failed: bool,
 }
 
 #[derive(Serialize)]
@@ -220,26 +240,36 @@ struct InFile<'a, L> {
 impl Printer<'_> {
     fn begin(&mut self, path: &Path) -> Result<()> {
         self.file = path.display().to_string();
-        if self.format == Format::Text {
-            writeln!(self.out, "{}", self.file)?;
+        match self.format {
+            Format::Text => self.write(format_args!("{}", path.display())),
+            Format::Json => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Remembers that something in the file cannot be read.
+    fn wrong(&mut self, what: &str) {
+        self.wrong.push(format!("{}: {what}", self.file));
     }
 
     /// One line, which JSON has as an object.
     fn line(&mut self, line: &(impl Serialize + Display)) -> Result<()> {
         match self.format {
-            Format::Text => writeln!(self.out, "  {line}")?,
+            Format::Text => self.write(format_args!("  {line}")),
             Format::Json => {
                 let line = InFile {
                     file: &self.file,
                     line,
                 };
-                serde_json::to_writer(&mut self.out, &line)?;
-                writeln!(self.out)?;
+                let text = serde_json::to_string(&line)?;
+                self.write(format_args!("{text}"))
             }
         }
-        Ok(())
+    }
+
+    fn write(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
+        let written = writeln!(self.out, "{line}");
+        self.failed |= written.is_err();
+        written.context(output::STDOUT)
     }
 }
 

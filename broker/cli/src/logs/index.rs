@@ -31,7 +31,7 @@ pub fn dump_offsets(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> R
             printer.line(&entry)?;
         }
         if !ascends {
-            printer.line(&Note::wrong("the entry is not above the one before"))?;
+            wrong("an entry is not above the one before", printer)?;
         }
     }
     whole(rest, printer)
@@ -57,7 +57,7 @@ pub fn dump_times(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Res
             printer.line(&entry)?;
         }
         if !ascends {
-            printer.line(&Note::wrong("the entry is not above the one before"))?;
+            wrong("an entry is not above the one before", printer)?;
         }
     }
     whole(rest, printer)
@@ -66,8 +66,13 @@ pub fn dump_times(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Res
 fn whole(rest: &[u8], printer: &mut Printer<'_>) -> Result<()> {
     match rest.is_empty() {
         true => Ok(()),
-        false => printer.line(&Note::wrong("ends in a part of an entry")),
+        false => wrong("ends in a part of an entry", printer),
     }
+}
+
+fn wrong(note: &'static str, printer: &mut Printer<'_>) -> Result<()> {
+    printer.wrong(note);
+    printer.line(&Note::wrong(note))
 }
 
 /// The last offset of a batch, and where it begins.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use protocol::types::Uuid;
 use serde::Serialize;
 use storage::PartitionId;
@@ -16,7 +16,8 @@ use storage::offline::{DumpedRecord, dump_journal};
 use super::{METADATA_TOPIC, Printer};
 
 pub fn dump(path: &Path, printer: &mut Printer<'_>) -> Result<()> {
-    let journal = dump_journal(&fs::read(path)?);
+    let bytes = fs::read(path)?;
+    let journal = dump_journal(&bytes);
     let names = Names::of(path.parent().unwrap_or(Path::new(".")));
     match &journal.last {
         Some(half) => printer.line(&HalfLine {
@@ -28,9 +29,10 @@ pub fn dump(path: &Path, printer: &mut Printer<'_>) -> Result<()> {
             half_bytes: half.half_bytes,
             is_fresh: half.is_fresh,
         })?,
-        None => printer.line(&EmptyLine {
+        None if bytes.iter().all(|&byte| byte == 0) => printer.line(&EmptyLine {
             note: "no generation was begun: nothing in it",
         })?,
+        None => bail!("bytes that are no journal"),
     }
     for (position, records) in &journal.commits {
         printer.line(&CommitLine {
@@ -42,11 +44,17 @@ pub fn dump(path: &Path, printer: &mut Printer<'_>) -> Result<()> {
         })?;
     }
     match &journal.rot {
-        Some(rot) => printer.line(&RotLine {
-            rotten_from: rot.position,
-            partitions: rot.named.iter().map(|id| names.name(*id)).collect(),
-            names_are_complete: rot.names_are_complete,
-        }),
+        Some(rot) => {
+            printer.wrong(&format!(
+                "acknowledged records that cannot be read, from {}",
+                rot.position
+            ));
+            printer.line(&RotLine {
+                rotten_from: rot.position,
+                partitions: rot.named.iter().map(|id| names.name(*id)).collect(),
+                names_are_complete: rot.names_are_complete,
+            })
+        }
         None => Ok(()),
     }
 }

@@ -16,6 +16,8 @@ use super::value::{Meaning, meaning};
 use super::{Printer, Wanted, is_metadata};
 use crate::record_text::{HeaderText, RecordText, to_fields};
 
+/// What reaches the file of an open segment at least, and in multiples.
+const BLOCK_BYTES: u64 = 4096;
 /// The most that one batch may unpack to.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
@@ -23,9 +25,17 @@ pub fn dump(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()
     let is_metadata = is_metadata(path);
     let mut segment = Segment::new(BufReader::with_capacity(1 << 20, File::open(path)?));
     let mut end = 0;
+    // Where and what the last batch is whose checksum is wrong.
+    let mut suspect = None;
     while let Some(found) = segment.next_batch()? {
         end = found.position + found.bytes.len() as u64;
         let Some(batch) = found.batch() else { continue };
+        if let Some((position, _)) = suspect.take() {
+            printer.wrong(&wrong_crc(position));
+        }
+        if !batch.crc_is_valid() {
+            suspect = Some((found.position, found.bytes.clone()));
+        }
         if !wanted.includes(batch.base_offset().0, batch.last_offset().0) {
             continue;
         }
@@ -33,6 +43,11 @@ pub fn dump(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()
         if wanted.records {
             records(&batch, is_metadata, wanted, printer)?;
         }
+    }
+    match (segment.end(), suspect) {
+        (Some(End::Zeros), Some((position, bytes))) if is_begun(position, &bytes) => {}
+        (_, Some((position, _))) => printer.wrong(&wrong_crc(position)),
+        (_, None) => {}
     }
     let how = match segment.end() {
         None | Some(End::Exact) => "with the file".to_owned(),
@@ -43,16 +58,29 @@ pub fn dump(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()
         Some(End::CutOff { length, .. }) => format!("in the midst of a batch of {length} bytes"),
         Some(End::Garbage { what, .. }) => format!("in bytes that are no batch: {what}"),
     };
+    if matches!(segment.end(), Some(End::CutOff { .. } | End::Garbage { .. })) {
+        printer.wrong(&format!("what can be read ends at {end}, {how}"));
+    }
     printer.line(&EndLine { end, how })
+}
+
+fn wrong_crc(position: u64) -> String {
+    format!("the batch at {position} has a wrong checksum")
+}
+
+/// Whether a batch is one that a running node has begun to write: only whole blocks reach the file, so from one of
+/// their borders on it is zeros.
+fn is_begun(position: u64, bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+    let written = position + (bytes.len() - zeros) as u64;
+    written.next_multiple_of(BLOCK_BYTES) < position + bytes.len() as u64
 }
 
 fn records(batch: &Batch<'_>, is_metadata: bool, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()> {
     let found = match batch.records(BATCH_BYTES_MAX) {
         Ok(found) => found,
         Err(error) => {
-            return printer.line(&WrongLine {
-                error: error.to_string(),
-            });
+            return illegible(batch, &error, printer);
         }
     };
     for record in &found {
@@ -63,13 +91,20 @@ fn records(batch: &Batch<'_>, is_metadata: bool, wanted: Wanted, printer: &mut P
             }
             Ok(_) => {}
             Err(error) => {
-                return printer.line(&WrongLine {
-                    error: error.to_string(),
-                });
+                return illegible(batch, &error, printer);
             }
         }
     }
     Ok(())
+}
+
+fn illegible(batch: &Batch<'_>, error: &dyn fmt::Display, printer: &mut Printer<'_>) -> Result<()> {
+    let error = error.to_string();
+    // A wrong checksum says it already, and so does the end of a file that is being written.
+    if batch.crc_is_valid() {
+        printer.wrong(&format!("records that cannot be read: {error}"));
+    }
+    printer.line(&WrongLine { error })
 }
 
 /// A batch, without its records.

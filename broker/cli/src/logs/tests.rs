@@ -133,6 +133,8 @@ fn dump(paths: &[PathBuf], partition: &str, change: fn(&mut Dump)) -> Vec<String
         out: BufWriter::new(Box::new(&mut out)),
         format: dump.format,
         file: String::new(),
+        wrong: Vec::new(),
+        failed: false,
     };
     dump_all(&dump, &mut printer).expect("dumped");
     drop(printer);
@@ -255,6 +257,8 @@ fn what_is_no_file_of_a_log_is_refused_by_name() {
             out: BufWriter::new(Box::new(io::sink())),
             format: Format::Text,
             file: String::new(),
+            wrong: Vec::new(),
+            failed: false,
         };
         let asked = Dump {
             paths: vec![path],
