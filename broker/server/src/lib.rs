@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shards::side::{self, Signals};
+use shards::time::Duration;
 use shards::{Either, ShardId, select2};
 
 use config::Config;
@@ -116,7 +117,7 @@ impl Broker {
             Either::First(error) => return Ended::Failed(error),
             Either::Second(signal) => tracing::info!("stopping on {signal:?}; once more stops at once"),
         }
-        match select2(Box::pin(stop::stop(running)), signals.next()).await {
+        match select2(Box::pin(stop::stop(running)), once_more(signals)).await {
             Either::First(Ok(())) => Ended::Stopped,
             Either::First(Err(error)) => Ended::Failed(error),
             Either::Second(_) => Ended::Interrupted,
@@ -132,4 +133,17 @@ impl Broker {
     pub fn ended(&self) -> Option<&Ended> {
         self.ended.get()
     }
+}
+
+/// A signal that follows another one sooner is the same request: `timeout` and terminals signal a process and its group,
+/// which reaches the process twice.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
+
+/// Waits for a signal that is a request of its own, after one that has just come.
+async fn once_more(signals: &Signals) {
+    let first = shards::time::now();
+    while {
+        signals.next().await;
+        first.elapsed() < SAME_REQUEST
+    } {}
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything happens on shard 0, which opens the other shards by messages. What a newcomer would get wrong: the order.
 //! The directory is locked before anything is written to it, and before a port in use could be told instead of who has
-//! the directory; sockets are bound before recovery costs time; nobody is accepted before every partition is there.
+//! the directory; sockets are bound before the directory is formatted and before
+//! recovery costs time; nobody is accepted before every partition is there.
 
 use std::cell::RefCell;
 use std::io;
@@ -92,8 +93,8 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     let started = shards::time::now();
     let settings = &setup.config.settings;
     let lock = lock_dir(settings).await?;
-    let formatted = format::open(&settings.data_dir, settings).await?;
     let sockets: Vec<Rc<TcpListener>> = bind(&setup.addresses).await?;
+    let formatted = format::open(&settings.data_dir, settings).await?;
     let addresses = sockets
         .iter()
         .map(|socket| socket.local_addr())
@@ -170,10 +171,15 @@ fn spawn(gate: &Gate, task: impl Future<Output = ()> + 'static) {
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Rc<TcpListener>>, String> {
     let mut sockets = Vec::new();
     let deadline = shards::time::now() + ADDRESS_FREED_WAIT_MAX;
+    let mut waits = false;
     for address in addresses {
         let socket = loop {
             match TcpListener::bind(*address) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && shards::time::now() < deadline => {
+                    if !std::mem::replace(&mut waits, true) {
+                        let seconds = ADDRESS_FREED_WAIT_MAX.as_secs();
+                        tracing::info!("{address} is in use; waiting {seconds} s at most until it is free");
+                    }
                     shards::time::sleep(ADDRESS_TRIED_AGAIN).await;
                 }
                 bound => break bound,

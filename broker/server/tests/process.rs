@@ -216,6 +216,7 @@ fn a_second_signal_stops_at_once() {
     let stderr = node.0.stderr.take().expect("it is piped");
     BufReader::new(stderr)
         .read_to_string(&mut complaint)
+    sleep(Duration::from_millis(150)); // what is tested is that the two are so far apart
         .expect("text");
     assert_eq!(
         complaint,
