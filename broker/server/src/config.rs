@@ -10,6 +10,7 @@ mod describe;
 mod environment;
 mod groups;
 mod klamm;
+mod limits;
 mod listeners;
 mod manual;
 mod properties;
@@ -25,6 +26,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use describe::{Entry, Source, Synonym, describe_client_metrics, describe_loggers};
+pub use environment::LogLevels;
+pub use limits::Machine;
 pub use listeners::{Listener, Listeners, SecurityProtocol};
 pub use manual::manual;
 pub use setting::{Change, Kind, Role, Setting};
@@ -66,6 +69,8 @@ pub struct Config {
     computed: BTreeMap<&'static str, String>,
     /// What the broker acts on.
     pub settings: Settings,
+    /// How much is logged.
+    pub log: LogLevels,
     /// One sentence that names all that does nothing here, for the log.
     pub warning: Option<String>,
 }
@@ -109,11 +114,13 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problem> {
         };
         given.insert(name, value);
     }
-    let warning = warning(&given);
+    let (log, loggers) = environment::log_levels(sources.environment)?;
+    let warning = warning(&given, &loggers);
     let mut config = Config {
         computed: settings::computed(&given, &sources.host),
         given,
         settings: Settings::default(),
+        log,
         warning,
     };
     config.settings = settings::read(&config, sources)?;
@@ -215,7 +222,7 @@ fn unknown_of_ours(name: &str, value: &str) -> Problem {
     Problem::value(name, value, &allowed)
 }
 
-fn warning(given: &BTreeMap<String, String>) -> Option<String> {
+fn warning(given: &BTreeMap<String, String>, loggers: &[String]) -> Option<String> {
     let mut idle = Vec::new();
     let mut unknown = Vec::new();
     for name in given.keys() {
@@ -234,7 +241,9 @@ fn warning(given: &BTreeMap<String, String>) -> Option<String> {
     let idle = (!idle.is_empty()).then(|| format!("settings that do nothing here yet: {}", idle.join(", ")));
     let unknown =
         (!unknown.is_empty()).then(|| format!("settings that nobody knows: {}", unknown.join(", ")));
-    let parts: Vec<String> = idle.into_iter().chain(unknown).collect();
+    let loggers =
+        (!loggers.is_empty()).then(|| format!("loggers that do not exist here: {}", loggers.join(", ")));
+    let parts: Vec<String> = idle.into_iter().chain(unknown).chain(loggers).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 

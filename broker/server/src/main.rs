@@ -8,13 +8,13 @@
     reason = "the plain thread that starts the shards looks at the host; no shard runs yet"
 )]
 
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::config::{self, Config, Host, Listener, Sources};
+use broker::config::{self, Config, Host, Listener, Machine, Sources};
 use broker::{Broker, Ended, Setup};
 use clap::{Args, Parser, Subcommand};
 use shards::log::{Flush, Levels, Log};
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("klamm: {error}");
+            cli::output::tell(&format!("klamm: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -72,8 +72,14 @@ fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
     let addresses = addresses(&config)?;
     let engine = checks::engine(plan.len())?;
     let open_files = check(&config)?;
+    let machine = Machine {
+        memory_bytes: memory(),
+        disk_bytes: disk(&config.settings.data_dir)?,
+        shards: plan.len(),
+    };
+    let too_small = config.fit(&machine).map_err(|problem| problem.to_string())?;
     let flush = start_log(&config)?;
-    if let Some(warning) = &config.warning {
+    for warning in config.warning.iter().chain(&too_small) {
         tracing::warn!("{warning}");
     }
     let memory_bytes = usize::try_from(config.settings.memory_bytes).unwrap_or(usize::MAX);
@@ -166,10 +172,11 @@ fn addresses(config: &Config) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn address(listener: &Listener) -> Result<SocketAddr, String> {
-    let host = if listener.host.is_empty() {
-        "0.0.0.0"
-    } else {
-        &listener.host
+    // Every interface is both families, as with Java: a socket of IPv6 serves IPv4 too, where the host has IPv6.
+    let host = match listener.host.as_str() {
+        "" if TcpListener::bind("[::]:0").is_ok() => "::",
+        "" => "0.0.0.0",
+        host => host,
     };
     let mut found = (host, listener.port)
         .to_socket_addrs()
@@ -182,10 +189,39 @@ fn address(listener: &Listener) -> Result<SocketAddr, String> {
 /// Everything worth a person's attention goes to the standard output, as with Apache Kafka.
 fn start_log(config: &Config) -> Result<Flush, String> {
     let node = config.settings.node_id.to_string();
-    let (log, flush) = Log::to(std::io::stdout(), node, Levels::all(LevelFilter::INFO))
+    let levels = Levels {
+        default: config.log.root,
+        targets: config.log.own.map(own).into_iter().flatten().collect(),
+    };
+    let (log, flush) = Log::to(std::io::stdout(), node, levels)
         .map_err(|error| format!("the log has no thread: {error}"))?;
     tracing::subscriber::set_global_default(log).map_err(|error| error.to_string())?;
     Ok(flush)
+}
+
+/// A level for every crate of ours.
+fn own(level: LevelFilter) -> impl Iterator<Item = (String, LevelFilter)> {
+    let crates = [
+        "broker", "klamm", "metadata", "quorum", "replica", "shards", "storage",
+    ];
+    crates.into_iter().map(move |name| (name.to_owned(), level))
+}
+
+/// Bytes of disk that journals may take: what is free, and what those that are there have.
+fn disk(dir: &Path) -> Result<u64, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("cannot look at {}: {error}", dir.display());
+    let disk = rustix::fs::statvfs(dir).map_err(|error| cannot(&error))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let entries = std::fs::read_dir(dir).map_err(|error| cannot(&error))?;
+    let journals = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        name.to_str()
+            .is_some_and(|name| name.starts_with(storage::journal::FILE))
+    });
+    let bytes = journals
+        .filter_map(|journal| journal.metadata().ok())
+        .map(|journal| journal.len());
+    Ok(free.saturating_add(bytes.sum()))
 }
 
 /// What the host must allow; gives how many files may be open, of which connections may have half: the other half is for

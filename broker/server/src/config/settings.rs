@@ -145,7 +145,7 @@ fn wrong(config: &Config, name: &str, must: &str) -> Problem {
     Problem::value(name, config.value(name).unwrap_or_default(), must)
 }
 
-fn number<T: std::str::FromStr>(config: &Config, name: &str) -> Result<T, Problem> {
+pub(super) fn number<T: std::str::FromStr>(config: &Config, name: &str) -> Result<T, Problem> {
     let value = config.value(name).unwrap_or_default();
     value
         .parse()
