@@ -6,6 +6,13 @@
     reason = "a test of processes starts some; no shard runs here"
 )]
 
+#[path = "process/commands.rs"]
+mod commands;
+#[path = "process/starting.rs"]
+mod starting;
+#[path = "process/stopping.rs"]
+mod stopping;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -34,6 +41,12 @@ impl Node {
     fn lines(&mut self) -> Lines {
         BufReader::new(self.0.stdout.take().expect("it is piped and was not taken")).lines()
     }
+}
+
+/// All that a process says on stderr, until it has ended.
+fn last_words(node: &mut Node) -> String {
+    let stderr = node.0.stderr.take().expect("it is piped");
+    std::io::read_to_string(stderr).expect("text")
 }
 
 type Lines = std::io::Lines<BufReader<ChildStdout>>;
@@ -203,6 +216,7 @@ fn a_second_signal_stops_at_once() {
         node.0.try_wait().expect("it is ours").is_none(),
         "it waits for its client"
     );
+    sleep(Duration::from_millis(150)); // what is tested is that the two are so far apart
     node.signal("TERM");
     let stopped = Instant::now();
     let status = node.0.wait().expect("it ends");
@@ -216,7 +230,6 @@ fn a_second_signal_stops_at_once() {
     let stderr = node.0.stderr.take().expect("it is piped");
     BufReader::new(stderr)
         .read_to_string(&mut complaint)
-    sleep(Duration::from_millis(150)); // what is tested is that the two are so far apart
         .expect("text");
     assert_eq!(
         complaint,
