@@ -79,12 +79,16 @@ pub(crate) async fn recover(
         // What a killed process wrote and did not sync can be read, and a power cut may still take it: it must
         // not get into a checkpoint before it is durable here (D15).
         fs::sync_file(&path).await.during("sync", &path)?;
-        let found = replay::read(&path, |_, record: Record<'_>| {
-            replayed
-                .entry(record.id())
-                .or_insert_with(|| Replayed::new(checkpoint.logs.get(&record.id())))
-                .take(&record);
-        })
+        let found = replay::read(
+            &path,
+            |_, _| false,
+            |_, record: Record<'_>| {
+                replayed
+                    .entry(record.id())
+                    .or_insert_with(|| Replayed::new(checkpoint.logs.get(&record.id())))
+                    .take(&record);
+            },
+        )
         .await?;
         report.commits += found.commits;
         report.journal_bytes += found.bytes;

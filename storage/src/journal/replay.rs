@@ -6,18 +6,24 @@
 //! whose header cannot be read), and the partitions concerned are named instead of
 //! anything being cut (D5).
 
+mod source;
+
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
-use shards::buffers::{Buffer, Purpose};
-use shards::fs::{self, File, OpenOptions};
+use shards::fs;
 
 use super::frames::{BLOCK, COMMIT_HEADER_BYTES, CommitHeader, HALF_HEAD_BYTES, HalfHeader};
 use super::records::Record;
 use crate::PartitionId;
 use crate::error::{During, StorageError};
+use source::{Ahead, Memory, Source};
 
-const READ_BYTES: usize = 512 << 10;
+/// How much of the half that is not in use is looked at for commits whose header is rotten: the first of them stand
+/// there.
+const LATER_BYTES: u64 = 4 << 20;
 
 /// Acknowledged records that cannot be read any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub struct Rot {
 /// What one half holds.
 #[derive(Debug)]
 struct HalfEnd {
-    position: usize,
+    position: u64,
     sequence: u64,
     crc: u32,
     rot: Option<Rot>,
@@ -52,60 +58,77 @@ pub struct Found {
     pub rot: Option<Rot>,
 }
 
+type Visit<'a> = &'a mut dyn FnMut(u64, Record<'_>);
+
 /// The newest header of the journal at `path`; `None` when there is no file or no header in it.
 pub(crate) async fn last_half(path: &Path) -> Result<Option<HalfHeader>, StorageError> {
-    let Some(bytes) = read_file(path, Some(HALF_HEAD_BYTES)).await? else {
+    if !fs::exists(path).await.during("look at", path)? {
         return Ok(None);
-    };
-    if let Some(first) = HalfHeader::newest(&bytes, 0) {
-        let second = read_at(path, first.half_bytes, HALF_HEAD_BYTES).await?;
-        let second = HalfHeader::newest(&second, first.half_bytes);
-        let second = second.filter(|second| second.generation > first.generation);
-        return Ok(Some(second.unwrap_or(first)));
     }
-    let bytes = read_file(path, None).await?.unwrap_or_default();
-    Ok(find_halves(&bytes).pop())
+    let mut file = Ahead::open(path).await?;
+    let last = find_halves(&mut file).await?.pop();
+    file.close().await?;
+    Ok(last)
 }
 
 /// Reads the journal at `path` and gives each record that counts to `visit`, in order, with the file position
-/// of its commit.
-pub(crate) async fn read(path: &Path, mut visit: impl FnMut(u64, Record<'_>)) -> Result<Found, StorageError> {
-    match read_file(path, None).await? {
-        Some(bytes) => Ok(walk(&bytes, &mut visit)),
-        None => Ok(Found::default()),
+/// of its commit. `is_counted` says of a generation, of which the last header is given, whether a checkpoint that is
+/// believed counts all of it: it is not replayed then.
+pub(crate) async fn read(
+    path: &Path,
+    is_counted: impl Fn(&HalfHeader, u64) -> bool,
+    mut visit: impl FnMut(u64, Record<'_>),
+) -> Result<Found, StorageError> {
+    if !fs::exists(path).await.during("look at", path)? {
+        return Ok(Found::default());
     }
+    let mut file = Ahead::open(path).await?;
+    let mut found = walk_source(&mut file, &is_counted, &mut visit).await?;
+    found.bytes = file.bytes_read;
+    file.close().await?;
+    Ok(found)
 }
 
-/// The same on the bytes of a journal's file.
+/// The same on the bytes of a journal's file, without a checkpoint.
 pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(u64, Record<'_>)) -> Found {
-    let mut found = Found {
-        bytes: bytes.len() as u64,
-        ..Found::default()
+    let mut memory = Memory(bytes);
+    let walked = pin!(walk_source(&mut memory, &|_, _| false, visit));
+    let Poll::Ready(Ok(mut found)) = walked.poll(&mut Context::from_waker(Waker::noop())) else {
+        debug_assert!(false, "memory neither waits nor fails");
+        return Found::default();
     };
-    let halves = find_halves(bytes);
+    found.bytes = bytes.len() as u64;
+    found
+}
+
+async fn walk_source(
+    source: &mut impl Source,
+    is_counted: &dyn Fn(&HalfHeader, u64) -> bool,
+    visit: Visit<'_>,
+) -> Result<Found, StorageError> {
+    let mut found = Found::default();
+    let halves = find_halves(source).await?;
     found.last = halves.last().copied();
     let Some(last) = found.last else {
         // No header was ever durable, or all are rotten: commits tell which.
-        let first_commit = (0..bytes.len()).step_by(BLOCK).find(|&at| {
-            bytes
-                .get(at..)
-                .is_some_and(|rest| CommitHeader::decode(rest).is_some())
-        });
-        if first_commit.is_some() {
-            found.rot = Some(Rot::default());
+        for at in (0..source.len()).step_by(BLOCK) {
+            if CommitHeader::decode(source.get(at, COMMIT_HEADER_BYTES).await?).is_some() {
+                found.rot = Some(Rot::default());
+                break;
+            }
         }
-        return found;
+        return Ok(found);
     };
     let previous = halves.iter().find(|half| half.generation + 1 == last.generation);
     let mut rot: Option<Rot> = None;
-    if !last.is_fresh {
+    if !last.is_fresh && !is_counted(&last, last.generation.saturating_sub(1)) {
         match previous {
             Some(previous) => {
-                let end = walk_half(bytes, previous, &mut found.commits, visit);
+                let end = walk_half(source, previous, &mut found.commits, visit).await?;
                 rot = end.rot;
                 let is_whole = end.sequence == last.first_sequence && end.crc == last.previous_crc;
                 if rot.is_none() && !is_whole {
-                    rot = Some(bad_commit(bytes, previous, end.position));
+                    rot = Some(bad_commit(source, previous, end.position).await?);
                 }
             }
             None => {
@@ -117,21 +140,24 @@ pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(u64, Record<'_>)) -> Found {
         }
     }
     match &mut rot {
-        None => rot = walk_half(bytes, &last, &mut found.commits, visit).rot,
+        None => rot = walk_half(source, &last, &mut found.commits, visit).await?.rot,
         // Everything later is named, whether it is sound or not.
         Some(rot) => {
             let mut ignored = 0;
-            let end = walk_half(bytes, &last, &mut ignored, &mut |position, record| {
-                rot.named.insert(record.id());
+            let mut named = BTreeSet::new();
+            let end = walk_half(source, &last, &mut ignored, &mut |position, record| {
+                named.insert(record.id());
                 visit(position, record);
-            });
+            })
+            .await?;
+            rot.named.extend(named);
             if let Some(more) = end.rot {
                 rot.named.extend(more.named);
                 rot.names_are_complete &= more.names_are_complete;
             }
         }
     }
-    if let Some(more) = later_generation(bytes, &last) {
+    if let Some(more) = later_generation(source, &last).await? {
         let rot = rot.get_or_insert_with(|| Rot {
             position: more.position,
             ..Rot::default()
@@ -140,73 +166,78 @@ pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(u64, Record<'_>)) -> Found {
         rot.names_are_complete = false;
     }
     found.rot = rot;
-    found
+    Ok(found)
 }
 
 /// Commits of a generation after `last`, in the other half: they were acknowledged, and the header that says so
 /// is rotten. What else it named cannot be known.
-fn later_generation(bytes: &[u8], last: &HalfHeader) -> Option<Rot> {
-    let start = usize::try_from((last.generation + 1) % 2 * last.half_bytes).ok()?;
-    let end = start.saturating_add(usize::try_from(last.half_bytes).ok()?);
-    let half = bytes.get(..end.min(bytes.len()))?;
+async fn later_generation(source: &mut impl Source, last: &HalfHeader) -> Result<Option<Rot>, StorageError> {
+    let start = (last.generation + 1) % 2 * last.half_bytes;
+    let end = start
+        .saturating_add(last.half_bytes.min(LATER_BYTES))
+        .min(source.len());
     let mut rot: Option<Rot> = None;
-    for at in (start..half.len()).step_by(BLOCK) {
-        let Some(commit) = half.get(at..) else { break };
-        let Some(header) = CommitHeader::decode(commit) else {
+    for at in (start..end).step_by(BLOCK) {
+        let Some(header) = CommitHeader::decode(source.get(at, COMMIT_HEADER_BYTES).await?) else {
             continue;
         };
         if header.journal != last.journal || header.generation <= last.generation {
             continue;
         }
+        let commit = source
+            .get(at, COMMIT_HEADER_BYTES + header.length as usize)
+            .await?;
         if let Some((records, _)) = header.verify(commit) {
             let rot = rot.get_or_insert_with(|| Rot {
-                position: start as u64,
+                position: start,
                 ..Rot::default()
             });
             rot.named.extend(Record::named_in(records).0);
         }
     }
-    rot
+    Ok(rot)
 }
 
 /// The sound headers, by generation.
-fn find_halves(bytes: &[u8]) -> Vec<HalfHeader> {
-    let mut halves: Vec<HalfHeader> = HalfHeader::newest(bytes, 0).into_iter().collect();
-    let second_at = match halves.first() {
-        Some(first) => usize::try_from(first.half_bytes).ok(),
-        None => (0..bytes.len())
-            .step_by(BLOCK)
-            .find(|&at| second_half(bytes, at).is_some()),
-    };
-    if let Some(second) = second_at.and_then(|at| second_half(bytes, at)) {
-        halves.push(second);
+async fn find_halves(source: &mut impl Source) -> Result<Vec<HalfHeader>, StorageError> {
+    let mut halves: Vec<HalfHeader> = Vec::new();
+    halves.extend(HalfHeader::newest(source.get(0, HALF_HEAD_BYTES).await?, 0));
+    match halves.first() {
+        Some(first) => {
+            let at = first.half_bytes;
+            halves.extend(HalfHeader::newest(source.get(at, HALF_HEAD_BYTES).await?, at));
+        }
+        None => {
+            for at in (0..source.len()).step_by(BLOCK) {
+                if let Some(second) = HalfHeader::newest(source.get(at, HALF_HEAD_BYTES).await?, at) {
+                    halves.push(second);
+                    break;
+                }
+            }
+        }
     }
     halves.sort_by_key(|half| half.generation);
-    halves
+    Ok(halves)
 }
 
-/// The header of a second half that begins at `at`.
-fn second_half(bytes: &[u8], at: usize) -> Option<HalfHeader> {
-    HalfHeader::newest(bytes.get(at..)?, at as u64)
+/// Where the bytes of a half end in the file.
+fn limit(source: &impl Source, half: &HalfHeader) -> u64 {
+    half.start().saturating_add(half.half_bytes).min(source.len())
 }
 
-fn walk_half(
-    bytes: &[u8],
+async fn walk_half(
+    source: &mut impl Source,
     half: &HalfHeader,
     commits: &mut u64,
-    visit: &mut dyn FnMut(u64, Record<'_>),
-) -> HalfEnd {
-    let start = usize::try_from(half.start()).unwrap_or(usize::MAX);
-    let length = usize::try_from(half.half_bytes).unwrap_or(usize::MAX);
-    let limit = start.saturating_add(length).min(bytes.len());
-    let half_bytes = bytes.get(..limit).unwrap_or_default();
+    visit: Visit<'_>,
+) -> Result<HalfEnd, StorageError> {
     let mut end = HalfEnd {
-        position: start + HALF_HEAD_BYTES,
+        position: half.start() + HALF_HEAD_BYTES as u64,
         sequence: half.first_sequence,
         crc: half.previous_crc,
         rot: None,
     };
-    while let Some((header, records, crc)) = commit_at(half_bytes, half, end.position) {
+    while let Some((header, records, crc)) = commit_at(source, half, end.position).await? {
         if header.sequence != end.sequence
             || header.previous_crc != end.crc
             || !visit_all(end.position, records, visit)
@@ -214,21 +245,22 @@ fn walk_half(
             break;
         }
         *commits += 1;
-        end.position += CommitHeader::blocks_bytes(records.len());
+        end.position += CommitHeader::blocks_bytes(records.len()) as u64;
         end.sequence += 1;
         end.crc = crc;
     }
-    let is_later = |at: usize| {
-        commit_at(half_bytes, half, at).is_some_and(|(header, _, _)| header.sequence >= end.sequence)
-    };
-    if (end.position..half_bytes.len()).step_by(BLOCK).any(is_later) {
-        end.rot = Some(bad_commit(half_bytes, half, end.position));
+    for at in (end.position..limit(source, half)).step_by(BLOCK) {
+        let later = commit_at(source, half, at).await?;
+        if later.is_some_and(|(header, _, _)| header.sequence >= end.sequence) {
+            end.rot = Some(bad_commit(source, half, end.position).await?);
+            break;
+        }
     }
-    end
+    Ok(end)
 }
 
 /// Gives out the records of a commit, all or none; false when they are not what this version writes.
-fn visit_all(position: usize, records: &[u8], visit: &mut dyn FnMut(u64, Record<'_>)) -> bool {
+fn visit_all(position: u64, records: &[u8], visit: Visit<'_>) -> bool {
     let mut rest = records;
     while !rest.is_empty() {
         match Record::decode(rest) {
@@ -238,87 +270,61 @@ fn visit_all(position: usize, records: &[u8], visit: &mut dyn FnMut(u64, Record<
     }
     rest = records;
     while let Ok((record, after)) = Record::decode(rest) {
-        visit(position as u64, record);
+        visit(position, record);
         rest = after;
     }
     true
 }
 
 /// The commit of this half that lies at a position, if its CRC is right.
-fn commit_at<'a>(bytes: &'a [u8], half: &HalfHeader, at: usize) -> Option<(CommitHeader, &'a [u8], u32)> {
-    let bytes = bytes.get(at..)?;
-    let header = CommitHeader::decode(bytes)?;
+async fn commit_at<'a>(
+    source: &'a mut impl Source,
+    half: &HalfHeader,
+    at: u64,
+) -> Result<Option<(CommitHeader, &'a [u8], u32)>, StorageError> {
+    let left = usize::try_from(limit(source, half).saturating_sub(at)).unwrap_or(usize::MAX);
+    let header = source.get(at, COMMIT_HEADER_BYTES.min(left)).await?;
+    let Some(header) = CommitHeader::decode(header) else {
+        return Ok(None);
+    };
     if header.journal != half.journal || header.generation != half.generation {
-        return None;
+        return Ok(None);
     }
-    let (records, crc) = header.verify(bytes)?;
-    Some((header, records, crc))
+    let length = COMMIT_HEADER_BYTES + header.length as usize;
+    let commit = source.get(at, length.min(left)).await?;
+    Ok(header.verify(commit).map(|(records, crc)| (header, records, crc)))
 }
 
 /// What a bad commit at `at` and the sound ones after it name.
-fn bad_commit(bytes: &[u8], half: &HalfHeader, at: usize) -> Rot {
+async fn bad_commit(source: &mut impl Source, half: &HalfHeader, at: u64) -> Result<Rot, StorageError> {
     let mut rot = Rot {
-        position: at as u64,
+        position: at,
         ..Rot::default()
     };
-    let rest = bytes.get(at..).unwrap_or_default();
-    if let Some(header) = CommitHeader::decode(rest) {
+    let limit = limit(source, half);
+    let left = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
+    let header = source.get(at, COMMIT_HEADER_BYTES.min(left)).await?;
+    if let Some(header) = CommitHeader::decode(header) {
         let end = COMMIT_HEADER_BYTES + header.length as usize;
-        if let Some(records) = rest.get(COMMIT_HEADER_BYTES..end) {
+        let commit = source.get(at, end.min(left)).await?;
+        if let Some(records) = commit.get(COMMIT_HEADER_BYTES..end) {
             let (named, is_complete) = Record::named_in(records);
             rot.named.extend(named);
             // A length that was made smaller hides names: it is believed only if a commit follows there.
-            let next = at + CommitHeader::blocks_bytes(header.length as usize);
-            let is_followed = commit_at(bytes, half, next).is_some() || next >= bytes.len();
+            let next = at + CommitHeader::blocks_bytes(header.length as usize) as u64;
+            let is_followed = next >= limit || commit_at(source, half, next).await?.is_some();
             rot.names_are_complete = is_complete && is_followed;
         }
     }
-    let mut position = at + BLOCK;
-    while position < bytes.len() {
-        match commit_at(bytes, half, position) {
+    let mut position = at + BLOCK as u64;
+    while position < limit {
+        match commit_at(source, half, position).await? {
             Some((_, records, _)) => {
                 rot.named.extend(Record::named_in(records).0);
-                position += CommitHeader::blocks_bytes(records.len());
+                position += CommitHeader::blocks_bytes(records.len()) as u64;
             }
-            None => position += BLOCK,
+            None => position += BLOCK as u64,
         }
     }
-    rot
-}
-
-async fn read_file(path: &Path, max: Option<usize>) -> Result<Option<Vec<u8>>, StorageError> {
-    if !fs::exists(path).await.during("look at", path)? {
-        return Ok(None);
-    }
-    read_at(path, 0, max.unwrap_or(usize::MAX)).await.map(Some)
-}
-
-async fn read_at(path: &Path, from: u64, max: usize) -> Result<Vec<u8>, StorageError> {
-    let options = OpenOptions {
-        read: true,
-        direct: true,
-        ..OpenOptions::default()
-    };
-    let file = File::open(path, options).await.during("open", path)?;
-    let length = file.len().await.during("look at", path)?.saturating_sub(from);
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(max);
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let wanted = (length - bytes.len()).min(READ_BYTES);
-        let buffer = Buffer::take(Purpose::Background, wanted).await;
-        let (count, buffer) = file.read_at(from + bytes.len() as u64, buffer).await;
-        if count.during("read", path)? == 0 {
-            break;
-        }
-        // A short read that ends inside a block is read again from the block's start: direct reads must.
-        let usable = if bytes.len() + buffer.len() < length {
-            buffer.len() / BLOCK * BLOCK
-        } else {
-            buffer.len()
-        };
-        bytes.extend_from_slice(buffer.get(..usable).unwrap_or_default());
-    }
-    bytes.truncate(length);
-    file.close().await.during("close", path)?;
-    Ok(bytes)
+    Ok(rot)
 }
