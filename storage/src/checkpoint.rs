@@ -26,7 +26,7 @@ pub const FILE: &str = "klamm-checkpoint";
 pub const BYTES_MAX: usize = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"KLAMMCHK";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ENVELOPE_BYTES: usize = 24;
 
 /// The name of a shard's own file.
@@ -43,6 +43,8 @@ pub struct Checkpoint {
     pub number: u64,
     /// Drawn anew for each; the clean sign of a close carries the token of its checkpoint (D22).
     pub token: Uuid,
+    /// The shard's journal is counted wholly below this generation; 0 in the dir's file.
+    pub counts_below: u64,
     /// The partitions.
     pub logs: BTreeMap<PartitionId, Entry>,
     /// Partitions deleted in this run, which the dir's file may still have.
@@ -136,6 +138,7 @@ impl Checkpoint {
 struct StoredCheckpoint {
     run: u64,
     number: u64,
+    counts_below: u64,
     token: [u8; 16],
     logs: Vec<StoredLog>,
     deleted: Vec<([u8; 16], i32)>,
@@ -189,6 +192,7 @@ impl From<&Checkpoint> for StoredCheckpoint {
         Self {
             run: checkpoint.run,
             number: checkpoint.number,
+            counts_below: checkpoint.counts_below,
             token: checkpoint.token.0,
             logs: checkpoint
                 .logs
@@ -216,6 +220,7 @@ impl TryFrom<StoredCheckpoint> for Checkpoint {
         Ok(Self {
             run: stored.run,
             number: stored.number,
+            counts_below: stored.counts_below,
             token: Uuid(stored.token),
             logs,
             deleted: stored
@@ -407,6 +412,7 @@ mod tests {
         Checkpoint {
             run: 4,
             number: 2,
+            counts_below: 4,
             token: Uuid([8; 16]),
             logs: BTreeMap::from([(id, entry)]),
             deleted: vec![partition_id([2; 16], 0)],

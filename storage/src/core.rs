@@ -80,8 +80,12 @@ pub struct Stats {
 
 /// A record that must be committed, beside the bytes of appends.
 pub(crate) enum Order {
-    /// Cut a log; `log` is then put into the journal again from the start of its last block.
-    Fence { fence: Fence, log: Option<Rc<Log>> },
+    /// Cut a log; with `has_head` it is then put into the journal again from the start of its last block.
+    Fence {
+        fence: Fence,
+        log: Rc<Log>,
+        has_head: bool,
+    },
     /// A segment is final.
     Seal(Seal),
 }

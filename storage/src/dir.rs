@@ -1,16 +1,17 @@
 //! One log dir of the node: its lock, its signs, its recovery at start and the last steps of its close.
 //!
-//! Opened on one shard before any store; afterwards every journal is empty and all records stand in the
-//! segment files, so any number of shards and any placement of partitions is right. Dropping a dir without
-//! closing it leaves what a crash leaves.
+//! Opened on one shard before any store; afterwards every journal is empty, and all records stand in the segment
+//! files or are owed to their partition, so any number of shards and any placement of partitions is right. Dropping a
+//! dir without closing it leaves what a crash leaves.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::types::{BrokerId, Offset, Partition, Uuid};
-use shards::{fs, random};
+use shards::{fs, random, time};
 
 use crate::PartitionId;
 use crate::checkpoint::{self, Checkpoint, Entry};
@@ -21,7 +22,7 @@ use crate::journal;
 use crate::kafka_files::{self, FILE_BYTES_MAX, META_PROPERTIES, MetaProperties};
 use crate::log::write_aside;
 use crate::outline::Outline;
-use crate::recovery::{self, Report};
+use crate::recovery::{self, Counted, Owed, Recovered, Report};
 use crate::reserve;
 use crate::store::{Closed, write_checkpoint};
 
@@ -36,6 +37,9 @@ pub struct DirConfig {
     pub journal_bytes: u64,
     /// The node and cluster that it must belong to.
     pub expected: Option<(BrokerId, String)>,
+    /// Whether a partition may get what the journals have for it after the start: when it is used, or at the call of
+    /// [`Store::settle_owed`](crate::Store::settle_owed). The caller then ends with [`DirShare::finish_recovery`].
+    pub may_owe: bool,
     /// Sizes and times.
     pub options: Options,
 }
@@ -62,10 +66,27 @@ struct Shared {
     journal_half_bytes: u64,
     options: Options,
     logs: BTreeMap<PartitionId, Entry>,
+    /// Some partitions were owed bytes at the start: journals are kept.
+    is_owing: bool,
+    /// Locked for moments, while partitions are opened for the first time.
+    unclaimed: Mutex<Unclaimed>,
     /// High watermarks and log starts as Kafka's text files tell them, for logs that no checkpoint of ours knows.
     high_watermarks: BTreeMap<(String, Partition), Offset>,
     log_starts: BTreeMap<(String, Partition), Offset>,
 }
+
+/// Partitions that were owed something at the start and that no store has opened.
+#[derive(Debug, Default)]
+struct Unclaimed {
+    owed: BTreeMap<PartitionId, Owed>,
+    /// The end of the recovery sees to it just now.
+    in_work: Option<PartitionId>,
+    /// What became of those that it saw to.
+    settled: BTreeMap<PartitionId, Entry>,
+}
+
+/// Until another look at a partition that the end of a recovery sees to.
+const CLAIM_WAIT: Duration = Duration::from_millis(1);
 
 /// What each shard needs to open its [`Store`](crate::Store).
 #[derive(Clone, Debug)]
@@ -92,8 +113,60 @@ impl DirShare {
         self.0.options
     }
 
-    pub(crate) fn entry(&self, id: &PartitionId) -> Option<Entry> {
-        self.0.logs.get(id).cloned()
+    /// What is known of a partition, and what its files lack: for the log that will see to it.
+    pub(crate) async fn claim(&self, id: &PartitionId) -> Option<(Entry, Option<Owed>)> {
+        while self.unclaimed().in_work == Some(*id) {
+            time::sleep(CLAIM_WAIT).await;
+        }
+        let mut unclaimed = self.unclaimed();
+        let entry = unclaimed.settled.get(id).or_else(|| self.0.logs.get(id))?;
+        Some((entry.clone(), unclaimed.owed.remove(id)))
+    }
+
+    fn unclaimed(&self) -> MutexGuard<'_, Unclaimed> {
+        self.0.unclaimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_owing(&self) -> bool {
+        self.0.is_owing
+    }
+
+    /// Ends a recovery, when every store has settled what its partitions were owed: those that no store has opened are
+    /// seen to here, and the journals that were kept go. The stores are told with
+    /// [`Store::recovery_has_finished`](crate::Store::recovery_has_finished).
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn finish_recovery(&self) -> Result<(), StorageError> {
+        let path = self.path();
+        self.settle_unclaimed().await?;
+        let settled = self.unclaimed().settled.clone();
+        if !settled.is_empty() {
+            let mut checkpoint = Checkpoint {
+                run: self.0.run,
+                token: Uuid(random::uuid_bytes()),
+                logs: self.0.logs.clone(),
+                ..Checkpoint::default()
+            };
+            checkpoint.logs.extend(settled);
+            write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
+            fs::sync_dir(path).await.during("sync", path)?;
+        }
+        recovery::remove_kept_journals(path).await
+    }
+
+    async fn settle_unclaimed(&self) -> Result<(), StorageError> {
+        loop {
+            let next = {
+                let mut unclaimed = self.unclaimed();
+                let next = unclaimed.owed.pop_first();
+                unclaimed.in_work = next.as_ref().map(|next| next.0);
+                next
+            };
+            let Some((id, owed)) = next else { return Ok(()) };
+            let entry = owed.settle(self.path(), id).await?;
+            self.unclaimed().settled.insert(id, entry);
+        }
     }
 
     pub(crate) fn add_text_checkpoints(&self, topic: &str, partition: Partition, outline: &mut Outline) {
@@ -166,15 +239,22 @@ impl Dir {
         let meta = own_meta(&config).await?;
         let path = config.path;
         let left = guard::look(&path).await?;
-        let (mut checkpoint, is_ours) = believed(&path, &left).await?;
+        let (mut checkpoint, is_ours, counted) = believed(&path, &left).await?;
         let (high_watermarks, log_starts) = text_checkpoints(&path, is_ours).await?;
         sync_name(&path).await?;
         // From here on a crash is ours (D15).
         guard::open(&path).await?;
         reserve::give_back(&path).await?;
-        let (mut report, rotten) = match left {
-            Left::Open => recovery::recover(&path, &mut checkpoint).await?,
-            _ => Default::default(),
+        let Recovered {
+            mut report,
+            rotten,
+            owed,
+        } = match left {
+            Left::Open => {
+                let may_owe = config.may_owe && can_keep(&path, config.journal_bytes).await?;
+                recovery::recover(&path, &mut checkpoint, &counted, may_owe).await?
+            }
+            _ => Recovered::default(),
         };
         checkpoint.run += 1;
         checkpoint.token = Uuid(random::uuid_bytes());
@@ -183,6 +263,11 @@ impl Dir {
         fs::sync_dir(&path).await.during("sync", &path)?;
         for journal in rotten {
             report.rotten.push(recovery::set_journal_aside(&journal).await?);
+        }
+        if owed.is_empty() {
+            recovery::remove_kept_journals(&path).await?;
+        } else {
+            recovery::keep_journals(&path).await?;
         }
         empty_journals(&path, config.shards).await?;
         recovery::remove_deleted(&path).await?;
@@ -198,6 +283,11 @@ impl Dir {
             journal_half_bytes: config.journal_bytes / u64::from(config.shards.max(1)) / 2,
             options: config.options,
             logs: checkpoint.logs,
+            is_owing: !owed.is_empty(),
+            unclaimed: Mutex::new(Unclaimed {
+                owed,
+                ..Unclaimed::default()
+            }),
             high_watermarks,
             log_starts,
         });
@@ -238,6 +328,11 @@ impl Dir {
             .map(|(&id, entry)| (id, entry.topic.as_str()))
     }
 
+    /// Whether journals are kept since the start, because partitions were owed bytes that only those have.
+    pub fn is_owing(&self) -> bool {
+        self.shared.is_owing
+    }
+
     /// The rest of D21, when every store has closed: Kafka's checkpoints, ours, the journals, and last the
     /// signs. With a damaged partition in it the dir keeps its guard, so that no Kafka cuts what is left of it.
     ///
@@ -247,6 +342,8 @@ impl Dir {
         let path = &self.shared.path;
         reserve::give_back(path).await?;
         let mut logs = self.shared.logs.clone();
+        self.share().settle_unclaimed().await?;
+        logs.extend(self.share().unclaimed().settled.clone());
         for store in closed {
             logs.retain(|id, _| !store.deleted.contains(id));
             logs.extend(store.logs);
@@ -258,12 +355,14 @@ impl Dir {
             // a crash in between must not find them believable.
             run: self.shared.run + 1,
             number: 0,
+            counts_below: 0,
             token: Uuid(random::uuid_bytes()),
             logs,
             deleted: Vec::new(),
         };
         write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
         fs::sync_dir(path).await.during("sync", path)?;
+        recovery::remove_kept_journals(path).await?;
         empty_journals(path, u16::MAX).await?;
         if is_damaged {
             tracing::warn!("{} has damaged partitions and keeps its guard", path.display());
@@ -324,13 +423,21 @@ async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {
     }
 }
 
-/// The checkpoint that may be believed, and whether it may (D22).
-async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), StorageError> {
+/// Whether journals may be kept beside new ones: there is space, and none are kept since an earlier start. Else a
+/// journal of a third start would have to be told from both.
+async fn can_keep(path: &Path, journal_bytes: u64) -> Result<bool, StorageError> {
+    let space = fs::space(path).await.during("look at the space of", path)?;
+    Ok(space.free >= journal_bytes.saturating_mul(2) && recovery::kept_journals(path).await?.is_empty())
+}
+
+/// The checkpoint that may be believed, whether it may (D22), and what of the journals it counts.
+async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool, Counted), StorageError> {
+    let mut counted = Counted::default();
     let Some(mut base) = read_checkpoint(&path.join(checkpoint::FILE)).await? else {
-        return Ok((Checkpoint::default(), false));
+        return Ok((Checkpoint::default(), false, counted));
     };
     match left {
-        Left::Closed(sign) if sign.carries(base.token) => return Ok((base, true)),
+        Left::Closed(sign) if sign.carries(base.token) => return Ok((base, true, counted)),
         Left::Open => {}
         _ => {
             let run = base.run;
@@ -338,9 +445,10 @@ async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), Storag
                 run,
                 ..Checkpoint::default()
             };
-            return Ok((nothing, false));
+            return Ok((nothing, false, counted));
         }
     }
+    counted.run = base.run;
     // A journal whose halves were used again relies on a checkpoint of its shard; without that one the dir's
     // is too old to say where logs end, and the segments must be read.
     let mut needed: BTreeMap<u16, u64> = BTreeMap::new();
@@ -368,6 +476,9 @@ async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), Storag
         {
             needed.remove(&shard);
         }
+        if let Some(shard) = shard {
+            counted.below.insert(shard, newer.counts_below);
+        }
         for id in &newer.deleted {
             base.logs.remove(id);
         }
@@ -379,9 +490,9 @@ async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool), Storag
             path.display()
         );
         base.logs.clear();
-        return Ok((base, false));
+        return Ok((base, false, Counted::default()));
     }
-    Ok((base, true))
+    Ok((base, true, counted))
 }
 
 async fn read_checkpoint(path: &Path) -> Result<Option<Checkpoint>, StorageError> {
@@ -428,7 +539,7 @@ async fn shard_checkpoints(path: &Path) -> Result<Vec<String>, StorageError> {
 /// After the dir's checkpoint is durable: journals hold nothing, those of shards that are no more go, and so do
 /// the shards' checkpoints.
 async fn empty_journals(path: &Path, shards: u16) -> Result<(), StorageError> {
-    for journal in recovery::journals(path).await? {
+    for journal in recovery::current_journals(path).await? {
         journal::reset(&journal).await?;
         let name = journal
             .file_name()

@@ -41,6 +41,8 @@ pub fn file_name(shard: u16) -> String {
 
 /// What the names of journals begin with.
 pub const FILE: &str = "klamm-journal";
+/// And those of journals that a recovery keeps.
+pub const KEPT_FILE: &str = "klamm-kept-journal";
 
 /// The journal of one shard in one log dir.
 pub(crate) struct Journal {

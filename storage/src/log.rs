@@ -38,6 +38,7 @@ use crate::error::StorageError;
 use crate::index::OffsetIndex;
 use crate::kafka_files;
 use crate::outline::Outline;
+use crate::recovery::Owed;
 use crate::tail::{Tail, block_start};
 use crate::time_index::TimeIndex;
 use crate::{LogConfig, PartitionId};
@@ -84,10 +85,18 @@ struct State {
     waiters: Vec<(Offset, oneshot::Sender<()>)>,
     /// The generation of the journal that has the bytes from the start of the last block on.
     generation: Option<u64>,
+    /// What the files lack since the last crash; before anything else they get it.
+    owed: Option<Owed>,
+    /// They have not got all of it yet.
+    is_owed: bool,
     /// The files were compared with the outline.
     is_verified: bool,
     /// Being truncated or deleted: no appends.
     is_fenced: bool,
+    /// What the log was before a fence that is on its way to the journal.
+    before_fence: Option<Box<Entry>>,
+    /// A fence is durable and the files are not yet what it orders.
+    is_carrying_out: bool,
     is_deleted: bool,
     /// The files are as a clean close leaves them.
     is_as_closed: bool,
@@ -200,8 +209,12 @@ impl Log {
                 durable_end: end,
                 waiters: Vec::new(),
                 generation: None,
+                owed: None,
+                is_owed: false,
                 is_verified: false,
                 is_fenced: false,
+                before_fence: None,
+                is_carrying_out: false,
                 is_deleted: false,
                 is_as_closed,
                 last_append: time::now(),
@@ -372,9 +385,12 @@ impl Log {
         drop(waiters);
     }
 
-    /// What a checkpoint holds of the log: nothing that is not committed.
+    /// What a checkpoint holds of the log: nothing that is not committed, be it bytes or a fence.
     pub(crate) fn entry(&self) -> Entry {
         let state = self.state.borrow();
+        if let Some(before) = &state.before_fence {
+            return Entry::clone(before);
+        }
         let mut outline = state.outline.clone();
         if let Some(first) = state.staged.front() {
             outline.take_back(first.segment, first.position, state.durable_end);

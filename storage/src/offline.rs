@@ -240,6 +240,7 @@ pub async fn recover_here(path: &Path) -> Result<Report, StorageError> {
         // Nothing is appended: the smallest will do.
         journal_bytes: 0,
         expected: None,
+        may_owe: false,
         options: Options {
             journal_ready_bytes: 0,
             ..options

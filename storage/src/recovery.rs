@@ -1,9 +1,12 @@
-//! After a crash: what the journals hold goes to the segment files, and outlines are moved on to the end.
+//! After a crash: outlines are moved on to the end of what the journals hold, which goes to the segment files.
 //!
-//! It costs what the journals hold: a partition that no journal names is neither opened nor listed. Nothing is
+//! It costs what the journals hold: a partition that no journal names is neither opened nor listed. Most partitions
+//! need not wait for their files: the journals are kept, and what each partition lacks is [`Owed`] until it is used or
+//! somebody has time. Nothing is
 //! deleted and nothing is cut that might have been acknowledged; where bytes do not meet (D16), or are rotten
 //! (D5), the partition goes offline and its files stay as they are. Running it twice gives the same files.
 
+mod owed;
 mod rebuild;
 mod replayed;
 
@@ -22,6 +25,7 @@ use crate::checkpoint::{Checkpoint, Entry};
 use crate::error::{During, StorageError};
 use crate::index;
 use crate::journal;
+use crate::journal::frames::HalfHeader;
 use crate::journal::records::{Cut, Record};
 use crate::journal::replay;
 use crate::kafka_files::{self, parse_directory_name, segment_file_name};
@@ -29,6 +33,7 @@ use crate::log::write_at_end;
 use crate::segment::Segment;
 use crate::tail::block_start;
 use crate::time_index;
+pub(crate) use owed::Owed;
 pub(crate) use rebuild::rebuild;
 use replayed::{Replayed, Run};
 
@@ -57,36 +62,48 @@ pub struct Report {
     pub elapsed_ms: u64,
 }
 
+/// What a recovery gives its caller to go on with.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    pub report: Report,
+    /// Journals that are rotten: they get another name ([`set_journal_aside`]) when the checkpoint is durable, since
+    /// until then they alone tell which partitions are offline.
+    pub rotten: Vec<PathBuf>,
+    /// What is not in the files yet, if the caller allowed that: the journals must be kept.
+    pub owed: BTreeMap<PartitionId, Owed>,
+}
+
 /// Replays every journal of the dir on top of `checkpoint`, which is moved on. Afterwards all of it stands in
-/// the segment files, synced, and the journals may be emptied.
-///
-/// Gives, beside the report, the journals that are rotten: they get another name ([`set_journal_aside`]) when the
-/// checkpoint is durable, since until then they alone tell which partitions are offline.
+/// the segment files, synced, but for what is owed.
 ///
 /// # Errors
 /// Of the disk. Damage is no error: it is reported, and marked in the partition's outline.
 pub(crate) async fn recover(
     dir: &Path,
     checkpoint: &mut Checkpoint,
-) -> Result<(Report, Vec<PathBuf>), StorageError> {
+    counted: &Counted,
+    may_owe: bool,
+) -> Result<Recovered, StorageError> {
     let started = time::now();
     let mut report = Report::default();
     let mut rotten_journals = Vec::new();
     let mut replayed: BTreeMap<PartitionId, Replayed> = BTreeMap::new();
     let mut rotten: BTreeMap<PartitionId, String> = BTreeMap::new();
     let mut everything_is_suspect = None;
+    let kept = kept_journals(dir).await?;
     for path in journals(dir).await? {
+        let is_kept = kept.contains(&path);
         // What a killed process wrote and did not sync can be read, and a power cut may still take it: it must
         // not get into a checkpoint before it is durable here (D15).
         fs::sync_file(&path).await.during("sync", &path)?;
         let found = replay::read(
             &path,
-            |_, _| false,
+            |half, generation| counted.has(half, generation),
             |_, record: Record<'_>| {
                 replayed
                     .entry(record.id())
                     .or_insert_with(|| Replayed::new(checkpoint.logs.get(&record.id())))
-                    .take(&record);
+                    .take(&record, is_kept);
             },
         )
         .await?;
@@ -124,8 +141,10 @@ pub(crate) async fn recover(
             .or_insert_with(|| Replayed::new(checkpoint.logs.get(id)));
     }
     report.partitions = replayed.len();
+    let may_owe = may_owe && rotten_journals.is_empty();
     let mut directories = None;
     let mut work = Vec::new();
+    let mut owed = BTreeMap::new();
     for (id, mut log) in replayed {
         if log.is_deleted {
             finish_deletion(dir, &id).await?;
@@ -149,7 +168,13 @@ pub(crate) async fn recover(
                 })
             }
         };
+        log.advance();
         match entry {
+            Some(mut entry) if may_owe && log.is_only_bytes() => {
+                entry.outline = log.outline.clone();
+                checkpoint.logs.insert(id, entry.clone());
+                owed.insert(id, Owed::new(entry, log));
+            }
             Some(entry) => work.push((id, entry, log)),
             None => {
                 let names = set_aside(dir, id, &log, "which has no directory").await?;
@@ -173,22 +198,83 @@ pub(crate) async fn recover(
         }
     }
     report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok((report, rotten_journals))
+    Ok(Recovered {
+        report,
+        rotten: rotten_journals,
+        owed,
+    })
 }
 
-/// The journals of a dir, by name.
+/// Which generations of the shards' journals a checkpoint counts wholly: their bytes stand in the files.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// The run that the shards' checkpoints are of.
+    pub run: u64,
+    /// By shard: every generation below this one.
+    pub below: BTreeMap<u16, u64>,
+}
+
+impl Counted {
+    /// Whether all of `generation` is counted, in the journal with that header.
+    fn has(&self, half: &HalfHeader, generation: u64) -> bool {
+        half.run == self.run
+            && self
+                .below
+                .get(&half.shard)
+                .is_some_and(|&below| generation < below)
+    }
+}
+
+/// The journals of a dir: first those that a recovery kept, in the order in which they were written.
 pub(crate) async fn journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let mut found = kept_journals(dir).await?;
+    found.extend(current_journals(dir).await?);
+    Ok(found)
+}
+
+/// Those that are kept until what they hold stands in the files.
+pub(crate) async fn kept_journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    named_journals(dir, journal::KEPT_FILE).await
+}
+
+/// Those that stores append to, or did.
+pub(crate) async fn current_journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    named_journals(dir, journal::FILE).await
+}
+
+async fn named_journals(dir: &Path, kind: &str) -> Result<Vec<PathBuf>, StorageError> {
     let found = fs::read_dir(dir).await.during("list", dir)?;
     let is_journal = |name: &str| {
-        let number = name
-            .strip_prefix(journal::FILE)
-            .and_then(|rest| rest.strip_prefix('-'));
+        let number = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
         number.is_some_and(|number| number.parse::<u16>().is_ok())
     };
     let names = found
         .into_iter()
         .filter(|entry| !entry.is_dir && is_journal(&entry.name));
     Ok(names.map(|entry| dir.join(entry.name)).collect())
+}
+
+/// Keeps every journal under a name under which nobody appends to it; durable. There were none of that name.
+pub(crate) async fn keep_journals(dir: &Path) -> Result<(), StorageError> {
+    for path in current_journals(dir).await? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = dir.join(name.replacen(journal::FILE, journal::KEPT_FILE, 1));
+        fs::rename(&path, &kept).await.during("rename", &path)?;
+    }
+    fs::sync_dir(dir).await.during("sync", dir)
+}
+
+/// Removes the journals that were kept: all that they hold stands in the files, and checkpoints count it. Durable,
+/// since after it the others are emptied or used again, and older bytes must not be replayed without newer ones.
+pub(crate) async fn remove_kept_journals(dir: &Path) -> Result<(), StorageError> {
+    let kept = kept_journals(dir).await?;
+    for path in &kept {
+        fs::remove_file(path).await.during("remove", path)?;
+    }
+    match kept.is_empty() {
+        true => Ok(()),
+        false => fs::sync_dir(dir).await.during("sync", dir),
+    }
 }
 
 /// Partitions by the `partition.metadata` in the directories of a dir; for ids that no checkpoint knows.
@@ -341,10 +427,6 @@ async fn settle(
     mut log: Replayed,
 ) -> Result<(Entry, Vec<String>), StorageError> {
     let path = &dir.join(kafka_files::directory_name(&entry.topic, id.partition));
-    log.is_new &= !log.is_all_here();
-    if log.damage.is_none() && !log.is_new {
-        log.apply();
-    }
     if log.damage.is_none() {
         check_starts(path, &mut log).await?;
     }

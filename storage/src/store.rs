@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::types::Uuid;
-use shards::sync::Semaphore;
+use shards::sync::{Semaphore, Signal};
 use shards::time::{self, Instant};
 use shards::{Priority, fs, select2};
 
@@ -30,6 +30,8 @@ use crate::{LogConfig, PartitionId};
 const AT_A_TIME: usize = 32;
 /// Logs that are put to rest at once when memory is wanted.
 const RECLAIM_AT_ONCE: usize = 8;
+/// Until another look whether what a fence orders is done.
+const CARRYING_OUT: Duration = Duration::from_millis(1);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps between two looks for expired producers: Kafka looks every ten minutes.
 const SWEEPS_PER_EXPIRY: u32 = 600;
@@ -39,6 +41,8 @@ pub struct Store {
     core: Rc<Core>,
     share: DirShare,
     halves: Rc<Halves>,
+    /// No journal is kept any more: halves of this one may be used again.
+    is_recovered: Signal,
     logs: RefCell<BTreeMap<PartitionId, Rc<Log>>>,
     /// Partitions deleted in this run, and their last incarnations.
     deleted: RefCell<BTreeMap<PartitionId, u32>>,
@@ -64,9 +68,13 @@ impl Store {
             core: core.clone(),
             share,
             halves: journal.halves(),
+            is_recovered: Signal::new(),
             logs: RefCell::default(),
             deleted: RefCell::default(),
         });
+        if !store.share.is_owing() {
+            store.is_recovered.set();
+        }
         let committing = core.clone();
         let _ = core.gate.spawn(Priority::Clients, async move {
             let _ = commit::run(committing.clone(), journal).await;
@@ -112,8 +120,12 @@ impl Store {
         if self.deleted.borrow().contains_key(id) {
             return Ok(None);
         }
-        if let Some(entry) = self.share.entry(id) {
-            return Ok(Some(self.insert(*id, entry, config, self.share.was_clean())));
+        if let Some((entry, owed)) = self.share.claim(id).await {
+            let log = self.insert(*id, entry, config, self.share.was_clean());
+            if let Some(owed) = owed {
+                log.owe(owed);
+            }
+            return Ok(Some(log));
         }
         let path = self
             .core
@@ -250,6 +262,24 @@ impl Store {
         Ok(stray)
     }
 
+    /// Brings to the files what the partitions opened here are owed since the start, and writes a checkpoint that
+    /// counts it.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn settle_owed(&self) -> Result<(), StorageError> {
+        let owed: Vec<_> = self.logs().into_iter().filter(|log| log.is_owed()).collect();
+        let settled = for_each(owed, async |log| log.settle_owed().await).await;
+        self.core.check(settled)?;
+        let written = self.write_checkpoint(0).await;
+        self.core.check(written)
+    }
+
+    /// The dir's recovery has finished: no journal of an earlier start is kept any more.
+    pub fn recovery_has_finished(&self) {
+        self.is_recovered.set();
+    }
+
     /// What took the dir offline, if something has.
     pub fn failure(&self) -> Option<StorageError> {
         self.core.failure()
@@ -312,19 +342,30 @@ impl Store {
         }
     }
 
-    /// Brings what generation `old` protects to the files, then writes the checkpoint that counts it.
+    /// Brings what generation `old` protects to the files, then writes the checkpoint that counts it. Not while
+    /// journals are kept: older bytes must not be replayed without the newer ones.
     async fn release(&self, old: u64) -> Result<(), StorageError> {
+        select2(self.is_recovered.wait(), self.core.stopped.wait()).await;
+        if !self.is_recovered.is_set() {
+            return Ok(());
+        }
         let unsettled: Vec<_> = self.logs().into_iter().filter(|log| log.is_unsettled()).collect();
         for_each(unsettled, async move |log| log.release(old).await).await?;
-        self.write_checkpoint().await
+        self.write_checkpoint(old + 1).await
     }
 
-    /// Writes this shard's checkpoint. Nothing in it is uncommitted.
-    async fn write_checkpoint(&self) -> Result<(), StorageError> {
+    /// Writes this shard's checkpoint. Nothing in it is uncommitted, and it counts all of the journal below that
+    /// generation.
+    async fn write_checkpoint(&self, counts_below: u64) -> Result<(), StorageError> {
+        while self.logs.borrow().values().any(|log| log.is_carrying_out()) {
+            self.core.alive()?;
+            time::sleep(CARRYING_OUT).await;
+        }
         let number = self.halves.checkpoint.get() + 1;
         let checkpoint = Checkpoint {
             run: self.core.run,
             number,
+            counts_below,
             token: Uuid::ZERO,
             logs: self.entries(),
             deleted: self.deleted.borrow().keys().copied().collect(),

@@ -27,6 +27,7 @@ where
             shards: 1,
             journal_bytes: 128 << 20,
             expected: None,
+            may_owe: false,
             options: Options::default(),
         })
     })

@@ -141,7 +141,7 @@ enum Kind {
 impl Kind {
     fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_str()?;
-        if name.starts_with(storage::journal::FILE) {
+        if name.starts_with(storage::journal::FILE) || name.starts_with(storage::journal::KEPT_FILE) {
             return Some(Kind::Journal);
         }
         // A snapshot of the metadata log has the epoch in its name as well.

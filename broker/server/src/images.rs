@@ -187,3 +187,23 @@ where
         }
     }
 }
+
+/// Runs `act` on every shard, all at once; what each gave, in order.
+///
+/// # Errors
+/// One line: a shard has ended.
+pub async fn every<R, Fut>(act: fn() -> Fut) -> Result<Vec<R>, String>
+where
+    R: Send + 'static,
+    Fut: Future<Output = R> + 'static,
+{
+    let calls: Vec<_> = shards::current()
+        .all()
+        .map(|shard| mesh::call(shard, act))
+        .collect();
+    let mut results = Vec::with_capacity(calls.len());
+    for call in calls {
+        results.push(call.await.map_err(|error| error.to_string())?);
+    }
+    Ok(results)
+}

@@ -47,6 +47,8 @@ pub(crate) struct Running {
     pub controller: Rc<ControllerDriver>,
     /// The controller's task.
     pub publishing: Gate,
+    /// What a crash left to be done beside the clients.
+    pub recovering: Gate,
     /// The tasks that accept clients.
     pub accepting: Gate,
     /// The listeners; closing them ends those tasks.
@@ -124,6 +126,11 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
     watch_stores(&failed).await;
     take_memory().await;
     // From the first client on nothing is waited for: a start that is told to stop must have acknowledged nothing.
+    let recovering = Gate::new();
+    if dir.is_owing() {
+        let finish = finish_recovery(dir.share());
+        recovering.spawn(Priority::Background, finish).ok();
+    }
     let (accepting, spread) = (Gate::new(), Spread::of(setup.connections_most));
     for (number, socket) in sockets.iter().enumerate() {
         let (socket, spread) = (socket.clone(), spread.clone());
@@ -142,6 +149,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<Running, String> {
         broker_epoch,
         controller,
         publishing,
+        recovering,
         accepting,
         sockets,
         failed,
@@ -205,6 +213,7 @@ async fn open_dir(lock: DirLock, settings: &Settings, cluster_id: String) -> Res
         shards: shards::current().count(),
         journal_bytes: settings.journal_bytes,
         expected: Some((settings.node_id, cluster_id)),
+        may_owe: true,
         options: Options::default(),
     };
     let opened = Dir::open_locked(lock, config).await;
@@ -243,6 +252,26 @@ async fn open_shard(shared: Arc<Shared>, share: DirShare) -> Result<(), String> 
     let sweep = node.clone().sweep();
     node.tasks.spawn(Priority::Housekeeping, sweep).ok();
     Ok(())
+}
+
+/// Brings to the files what partitions are owed since a crash, on all shards; then the journals that had it go.
+async fn finish_recovery(share: DirShare) {
+    let started = shards::time::now();
+    let settled = images::every(|| async { Node::current().store.settle_owed().await }).await;
+    // A disk that fails is the store's failure, which ends the node: a start then begins anew.
+    let is_settled = settled.is_ok_and(|stores| stores.iter().all(Result::is_ok));
+    if !is_settled {
+        return;
+    }
+    if let Err(error) = share.finish_recovery().await {
+        Node::current().store.fail(&error);
+        return;
+    }
+    let told = images::every(|| async { Node::current().store.recovery_has_finished() }).await;
+    if told.is_ok() {
+        let took = started.elapsed().as_millis();
+        tracing::info!("everything recovered stands in the segments, {took} ms after the start");
+    }
 }
 
 /// Registers this node as controller and broker; resolves with the broker's epoch when it may lead.

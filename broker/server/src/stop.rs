@@ -4,9 +4,9 @@
 //! controller, whose last decision somebody may wait for; then the stores, when nobody can append any more; and the
 //! directory last, which says that it is closed only if every store was.
 
-use shards::mesh;
 use storage::Closed;
 
+use crate::images::every;
 use crate::shard::Node;
 use crate::start::Running;
 
@@ -20,6 +20,8 @@ pub(crate) async fn stop(running: Running) -> Result<(), String> {
     every(|| async { Node::current().drain().await }).await?;
     running.controller.stop();
     running.publishing.close().await;
+    // Before the stores: a full journal waits for it.
+    running.recovering.close().await;
     let mut closed: Vec<Closed> = Vec::new();
     for store in every(|| async { Node::current().store.close().await }).await? {
         closed.push(store.map_err(|error| format!("not closed cleanly: {error}"))?);
@@ -30,21 +32,4 @@ pub(crate) async fn stop(running: Running) -> Result<(), String> {
     dir.map_err(|error| format!("not closed cleanly: {error}"))?;
     tracing::info!("stopped; {} is closed", path.display());
     Ok(())
-}
-
-/// Runs `act` on every shard, all at once; what each gave, in order.
-async fn every<R, Fut>(act: fn() -> Fut) -> Result<Vec<R>, String>
-where
-    R: Send + 'static,
-    Fut: Future<Output = R> + 'static,
-{
-    let calls: Vec<_> = shards::current()
-        .all()
-        .map(|shard| mesh::call(shard, act))
-        .collect();
-    let mut results = Vec::with_capacity(calls.len());
-    for call in calls {
-        results.push(call.await.map_err(|error| error.to_string())?);
-    }
-    Ok(results)
 }

@@ -17,7 +17,7 @@ use super::records::{Placed, RECORD_BYTES, Record};
 use crate::PartitionId;
 use crate::core::{Core, Order};
 use crate::error::StorageError;
-use crate::log::{Placing, Touched};
+use crate::log::{Log, Placing, Touched};
 use crate::planted::{self, Planted};
 
 /// A commit being filled.
@@ -26,6 +26,8 @@ pub(crate) struct Building {
     limit: usize,
     generation: u64,
     touched: Vec<Touched>,
+    /// Logs that a fence in it cuts.
+    fenced: Vec<Rc<Log>>,
     done: Vec<oneshot::Sender<()>>,
 }
 
@@ -47,6 +49,7 @@ impl Building {
             buffer,
             generation,
             touched: Vec::new(),
+            fenced: Vec::new(),
             done: Vec::new(),
         };
         commit.buffer.extend_from_slice(&[0; COMMIT_HEADER_BYTES]);
@@ -99,17 +102,20 @@ impl Building {
 
     /// Adds an order, if it fits.
     fn take_order(&mut self, order: &Order) -> bool {
-        let (record, log) = match order {
-            Order::Fence { fence, log } => (Record::Fence(*fence), log.as_ref()),
-            Order::Seal(seal) => (Record::Seal(*seal), None),
+        let (record, log, has_head) = match order {
+            Order::Fence { fence, log, has_head } => (Record::Fence(*fence), Some(log), *has_head),
+            Order::Seal(seal) => (Record::Seal(*seal), None, false),
         };
-        let head = log.map_or(0, |_| RECORD_BYTES + BLOCK);
+        let head = if has_head { RECORD_BYTES + BLOCK } else { 0 };
         if self.room() < RECORD_BYTES + head {
             return false;
         }
         self.buffer.extend_from_slice(&record.encode_header());
         if let Some(log) = log {
-            log.place_head(self);
+            self.fenced.push(log.clone());
+            if has_head {
+                log.place_head(self);
+            }
         }
         true
     }
@@ -176,6 +182,7 @@ async fn commit_once(core: &Rc<Core>, journal: &mut Journal) -> Result<(), Stora
     let Building {
         buffer,
         touched,
+        fenced,
         done,
         ..
     } = commit;
@@ -187,6 +194,9 @@ async fn commit_once(core: &Rc<Core>, journal: &mut Journal) -> Result<(), Stora
     });
     for touched in &touched {
         touched.log.committed(touched);
+    }
+    for log in &fenced {
+        log.fence_is_durable();
     }
     for done in done {
         let _ = done.send(());

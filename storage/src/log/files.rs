@@ -18,6 +18,7 @@ use super::{Indexes, Log, block_end};
 use crate::error::{During, StorageError};
 use crate::index::{self, OffsetIndex};
 use crate::kafka_files::{parse_segment_file_name, segment_file_name};
+use crate::recovery::Owed;
 use crate::tail::block_start;
 use crate::time_index::{self, TimeIndex};
 
@@ -256,12 +257,52 @@ impl Log {
         )
     }
 
+    /// Notes what the files lack; nothing was done with the log yet.
+    pub(crate) fn owe(&self, owed: Owed) {
+        let mut state = self.state.borrow_mut();
+        state.owed = Some(owed);
+        state.is_owed = true;
+    }
+
+    /// Whether the files lack something that only a journal of an earlier start has.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.state.borrow().is_owed
+    }
+
+    /// Brings the files to where they should have been at the start; that it is not possible is this log's damage.
+    pub(crate) async fn settle_owed(&self) -> Result<(), StorageError> {
+        match self.verify_once().await {
+            Err(StorageError::Damaged { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn pay(&self) -> Result<(), StorageError> {
+        let owed = self.state.borrow_mut().owed.take();
+        let Some(owed) = owed else { return Ok(()) };
+        let settled = owed.settle(&self.core.path, self.id).await?;
+        let mut state = self.state.borrow_mut();
+        state.is_owed = false;
+        if let Some(damage) = settled.outline.damage {
+            return Err(StorageError::damaged(&self.path, 0, damage));
+        }
+        // Those before the last are sealed now; the last, and what came after it, has changed by itself meanwhile.
+        let count = settled.outline.segments.len();
+        for segment in settled.outline.segments.into_iter().take(count.saturating_sub(1)) {
+            if let Some(known) = state.outline.segment_mut(segment.base) {
+                *known = segment;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares the files with the outline, once.
     pub(crate) async fn verify(&self) -> Result<(), StorageError> {
         let _permit = self.files_permit.acquire(1).await;
         if self.state.borrow().is_verified {
             return Ok(());
         }
+        self.pay().await?;
         let found = fs::read_dir(&self.path).await.during("list", &self.path)?;
         let known: Vec<(Offset, u32, bool)> = {
             let state = self.state.borrow();

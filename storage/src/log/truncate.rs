@@ -27,10 +27,6 @@ impl Log {
     /// Cuts off everything from `offset` on; a batch that only begins before it goes too. Durable when it
     /// returns. At or behind the end nothing happens.
     ///
-    /// Not guarded yet: a checkpoint of the shard that is taken between the change of the outline and the
-    /// commit of the fence counts a cut that a crash may undo. It must wait for the fence before anybody cuts a
-    /// log that is in use; so for [`Log::advance_start`].
-    ///
     /// # Errors
     /// Of the disk: the dir is offline then.
     pub async fn truncate_to(self: &Rc<Self>, offset: Offset) -> Result<(), StorageError> {
@@ -173,6 +169,8 @@ impl Log {
             state.read_files.clear();
             state.read_indexes.clear();
             state.windows.clear();
+            state.owed = None;
+            state.is_owed = false;
             state.is_verified = true;
             state.outline.incarnation
         };
@@ -183,17 +181,18 @@ impl Log {
     }
 
     /// Moves the log start up to `offset`, at most to the high watermark; segments wholly below it are
-    /// removed. Durable when it returns. A checkpoint taken meanwhile is not guarded, as at
-    /// [`Log::truncate_to`].
+    /// removed. Durable when it returns.
     ///
     /// # Errors
     /// Of the disk: the dir is offline then.
     pub async fn advance_start(self: &Rc<Self>, offset: Offset) -> Result<(), StorageError> {
         self.is_usable()?;
+        self.remember();
         let (incarnation, gone) = {
             let mut state = self.state.borrow_mut();
             let offset = offset.min(state.durable_end);
             if offset <= state.outline.log_start {
+                state.before_fence = None;
                 return Ok(());
             }
             state.is_as_closed = false;
@@ -210,7 +209,9 @@ impl Log {
             recovery::remove_segments(&self.path, |base| gone.iter().any(|segment| segment.base == base))
                 .await
         };
-        self.core.check(result.await)
+        let result = result.await;
+        self.fence_is_over();
+        self.core.check(result)
     }
 
     /// The partition's end: fenced, then its directory goes under a name that Kafka, too, would remove.
@@ -228,6 +229,8 @@ impl Log {
         {
             let mut state = self.state.borrow_mut();
             state.is_deleted = true;
+            state.owed = None;
+            state.is_owed = false;
             state.open.clear();
             state.read_files.clear();
             state.windows.clear();
@@ -240,6 +243,7 @@ impl Log {
                 .await
                 .during("sync", &self.core.path)?;
         }
+        self.fence_is_over();
         Ok(incarnation)
     }
 
@@ -268,6 +272,7 @@ impl Log {
             state.outline.incarnation
         };
         self.fence(incarnation, Cut::Delete, false).await?;
+        self.fence_is_over();
         self.drop_waiters();
         Ok((stray, incarnation))
     }
@@ -310,15 +315,29 @@ impl Log {
             state.is_as_closed = false;
             state.outline.damage.is_none().then_some(state.outline.end)
         };
-        match end {
-            Some(end) => self.durable(end).await,
-            None => Ok(()),
+        if let Some(end) = end {
+            self.durable(end).await?;
         }
+        self.remember();
+        Ok(())
     }
 
     fn end_fence(&self, result: Result<(), StorageError>) -> Result<(), StorageError> {
         self.state.borrow_mut().is_fenced = false;
+        self.fence_is_over();
         result
+    }
+
+    fn fence_is_over(&self) {
+        let mut state = self.state.borrow_mut();
+        state.before_fence = None;
+        state.is_carrying_out = false;
+    }
+
+    /// Keeps what the log is now, for checkpoints that are taken before the fence is durable.
+    fn remember(&self) {
+        let entry = self.entry();
+        self.state.borrow_mut().before_fence = Some(Box::new(entry));
     }
 
     async fn fence(self: &Rc<Self>, incarnation: u32, cut: Cut, has_head: bool) -> Result<(), StorageError> {
@@ -327,7 +346,19 @@ impl Log {
             incarnation,
             cut,
         };
-        let log = has_head.then(|| self.clone());
-        self.core.commit(Order::Fence { fence, log }).await
+        let log = self.clone();
+        self.core.commit(Order::Fence { fence, log, has_head }).await
+    }
+
+    /// The fence is durable: from now on a checkpoint must show the log as it will be, with its files as it says.
+    pub(crate) fn fence_is_durable(&self) {
+        let mut state = self.state.borrow_mut();
+        state.before_fence = None;
+        state.is_carrying_out = true;
+    }
+
+    /// Whether the files are not yet what the outline says; it takes no commit until they are.
+    pub(crate) fn is_carrying_out(&self) -> bool {
+        self.state.borrow().is_carrying_out
     }
 }

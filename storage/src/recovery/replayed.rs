@@ -46,6 +46,8 @@ pub(super) struct Replayed {
     pub start: Option<Offset>,
     pub damage: Option<String>,
     pub sealed: BTreeMap<Offset, Seal>,
+    /// The last bytes come from a journal that an earlier recovery kept.
+    has_kept_bytes: bool,
 }
 
 impl Replayed {
@@ -64,6 +66,7 @@ impl Replayed {
             start: None,
             damage: known.and_then(|entry| entry.outline.damage.clone()),
             sealed: BTreeMap::new(),
+            has_kept_bytes: false,
         }
     }
 
@@ -71,10 +74,10 @@ impl Replayed {
         self.damage.get_or_insert(reason);
     }
 
-    /// Takes in a record; they come in the order they were committed.
-    pub fn take(&mut self, record: &Record<'_>) {
+    /// Takes in a record; they come in the order they were committed, those of kept journals first.
+    pub fn take(&mut self, record: &Record<'_>, is_kept: bool) {
         match record {
-            Record::Bytes(placed) => self.take_bytes(placed),
+            Record::Bytes(placed) => self.take_bytes(placed, is_kept),
             Record::Fence(fence) => self.take_fence(fence),
             Record::Seal(seal) => {
                 if seal.incarnation >= self.outline.incarnation {
@@ -84,10 +87,15 @@ impl Replayed {
         }
     }
 
-    fn take_bytes(&mut self, placed: &Placed<'_>) {
+    fn take_bytes(&mut self, placed: &Placed<'_>, is_kept: bool) {
         if self.is_deleted || placed.incarnation < self.outline.incarnation {
             return;
         }
+        if self.has_kept_bytes && !is_kept {
+            // The start in between left out a batch that never became whole; others stand in its place.
+            self.cut_runs(placed.segment, placed.position);
+        }
+        self.has_kept_bytes = is_kept;
         let Some(run) = self.runs.get_mut(&placed.segment) else {
             self.runs.insert(
                 placed.segment,
@@ -144,15 +152,8 @@ impl Replayed {
                 position,
                 end,
             } => {
-                self.runs.retain(|&base, _| base <= segment);
                 self.sealed.retain(|&base, _| base < segment);
-                if let Some(run) = self.runs.get_mut(&segment) {
-                    let keep = position.saturating_sub(run.start);
-                    run.bytes.truncate(keep as usize);
-                    if position <= run.start {
-                        self.runs.remove(&segment);
-                    }
-                }
+                self.cut_runs(segment, position);
                 self.cuts.push(fence.cut);
                 if !is_counted && self.outline.end > end {
                     self.outline.truncate(segment, position, end);
@@ -163,15 +164,44 @@ impl Replayed {
     }
 
     /// Whether the journals hold the whole log, from its first byte: one that was made after the checkpoint.
-    pub fn is_all_here(&self) -> bool {
+    fn is_all_here(&self) -> bool {
         let first = self.runs.first_key_value();
         let begins = first.is_some_and(|(&base, run)| base == Offset(0) && run.start == 0);
         begins && self.cuts.is_empty() && self.start.is_none()
     }
 
+    /// Drops the bytes from that position of that segment on.
+    fn cut_runs(&mut self, segment: Offset, position: u32) {
+        self.runs.retain(|&base, _| base <= segment);
+        if let Some(run) = self.runs.get_mut(&segment) {
+            let keep = position.saturating_sub(run.start);
+            run.bytes.truncate(keep as usize);
+            if position <= run.start {
+                self.runs.remove(&segment);
+            }
+        }
+    }
+
+    /// The last step of a replay, when all journals are through: the outline is moved on.
+    pub fn advance(&mut self) {
+        self.is_new &= !self.is_all_here();
+        if self.damage.is_none() && !self.is_new {
+            self.apply();
+        }
+    }
+
+    /// Whether the files lack nothing but bytes at their ends: all else about the log is known.
+    pub fn is_only_bytes(&self) -> bool {
+        self.damage.is_none()
+            && !self.is_new
+            && !self.must_rescan
+            && self.cuts.is_empty()
+            && self.start.is_none()
+    }
+
     /// Moves the outline on over the runs. A batch that is not whole at the very end was never acknowledged
     /// and is left out; any other gap is damage.
-    pub fn apply(&mut self) {
+    fn apply(&mut self) {
         let runs = std::mem::take(&mut self.runs);
         let last = runs.keys().next_back().copied();
         let mut kept = BTreeMap::new();

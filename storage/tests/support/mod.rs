@@ -76,6 +76,7 @@ pub fn config() -> DirConfig {
         shards: 1,
         journal_bytes: 2 * storage::journal::HALF_BYTES_MIN,
         expected: None,
+        may_owe: shards::random::below(4) > 0,
         options: options(),
     }
 }
@@ -94,10 +95,40 @@ pub async fn open_with(config: DirConfig) -> (Dir, Rc<Store>) {
     Dir::format(&config.path, &meta).await.unwrap();
     let dir = Dir::open(config).await.unwrap();
     let store = Store::open(dir.share()).await.unwrap();
+    if dir.is_owing() {
+        finish_recovery_some_day(&dir, &store);
+    }
     (dir, store)
 }
 
+/// The end of a recovery, as in a broker: beside what else goes on.
+struct Recovering(RefCell<Option<shards::Task<()>>>);
+
+fn finish_recovery_some_day(dir: &Dir, store: &Rc<Store>) {
+    let (share, store) = (dir.share(), store.clone());
+    let wait = Duration::from_micros(shards::random::below(20_000));
+    let task = shards::spawn(shards::Priority::Background, async move {
+        shards::time::sleep(wait).await;
+        // A disk that fails is told elsewhere.
+        if store.settle_owed().await.is_ok() && share.finish_recovery().await.is_ok() {
+            store.recovery_has_finished();
+        }
+    });
+    shards::current().set_state(Rc::new(Recovering(RefCell::new(Some(task)))));
+}
+
+/// Waits until the recovery that the last open began has ended.
+pub async fn finish_recovery() {
+    if let Some(recovering) = shards::current().try_state::<Recovering>() {
+        let task = recovering.0.borrow_mut().take();
+        if let Some(task) = task {
+            task.await;
+        }
+    }
+}
+
 pub async fn close(dir: Dir, store: Rc<Store>) {
+    finish_recovery().await;
     let closed = store.close().await.unwrap();
     dir.close(vec![closed], 7).await.unwrap();
 }

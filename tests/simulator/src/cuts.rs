@@ -13,9 +13,9 @@ use bytes::Bytes;
 use protocol::batch::{self, HeaderFields};
 use protocol::records::BatchBuilder;
 use protocol::{BrokerId, LeaderEpoch, Offset, Partition, Uuid};
-use shards::random;
 use shards::sim::{Crash, NodeId, Options, Stream, World};
 use shards::time::sleep;
+use shards::{Priority, random};
 use storage::kafka_files::MetaProperties;
 use storage::planted::Planted;
 use storage::{Dir, DirConfig, Log, LogConfig, PartitionId, ReadAt, StorageError, Store};
@@ -112,10 +112,21 @@ async fn work(model: &RefCell<Model>, steps: Option<u32>) -> Result<(), String> 
         shards: 1,
         journal_bytes: 2 << 20,
         expected: None,
+        may_owe: random::below(2) == 0,
         options: storage::Options::default(),
     };
     let dir = Dir::open(config).await.map_err(failed)?;
     let store = Store::open(dir.share()).await.map_err(failed)?;
+    let recovering = dir.is_owing().then(|| {
+        let (share, store, wait) = (dir.share(), store.clone(), random::below(20_000));
+        shards::spawn(Priority::Background, async move {
+            sleep(Duration::from_micros(wait)).await;
+            store.settle_owed().await?;
+            share.finish_recovery().await?;
+            store.recovery_has_finished();
+            Ok(())
+        })
+    });
     let id = PartitionId {
         topic_id: Uuid([5; 16]),
         partition: Partition(0),
@@ -139,6 +150,9 @@ async fn work(model: &RefCell<Model>, steps: Option<u32>) -> Result<(), String> 
         }
     }
     look(model, &log).await?;
+    if let Some(recovering) = recovering {
+        recovering.await.map_err(failed)?;
+    }
     let closed = store.close().await.map_err(failed)?;
     dir.close(vec![closed], -1).await.map_err(failed)
 }

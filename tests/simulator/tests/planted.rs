@@ -88,6 +88,6 @@ fn changing_a_buffer_in_flight() {
 fn replaying_a_deleted_topic() {
     check_broker(
         Planted::DeletedTopicReplayed,
-        &["which was deleted", "set aside", "ended by itself"],
+        &["which was deleted", "set aside", "ended by itself", "never sent"],
     );
 }

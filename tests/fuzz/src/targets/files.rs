@@ -219,6 +219,7 @@ fn checkpoint() -> Checkpoint {
     Checkpoint {
         run: 3,
         number: 4,
+        counts_below: 3,
         token: Uuid([2; 16]),
         logs: [(id(0), entry.clone()), (id(1), entry)].into(),
         deleted: vec![id(2)],
