@@ -38,6 +38,7 @@ async fn fill(path: &Path, closes: bool) {
         shards: 1,
         journal_bytes: 2 * storage::journal::HALF_BYTES_MIN,
         expected: None,
+        may_owe: false,
         options: Options::default(),
     };
     let dir = Dir::open(config).await.expect("a dir");
