@@ -375,16 +375,16 @@ mod tests {
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         let lines = text.lines().count();
         assert!((LINES_MAX..=2 * LINES_MAX + 2).contains(&lines), "{lines} lines");
-        let last = text.lines().last().unwrap();
-        let dropped: usize = last
-            .split("(after ")
-            .nth(1)
-            .unwrap()
-            .split(' ')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        // Each line tells of those that were lost right before it.
+        let told = |line: &str| -> usize {
+            let count = line
+                .split("(after ")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next());
+            count.map_or(0, |count| count.parse().unwrap())
+        };
+        let dropped: usize = text.lines().map(told).sum();
+        assert!(dropped > 0, "some did not fit");
         assert_eq!(lines - 1 + dropped, 3 * LINES_MAX);
     }
 }
