@@ -139,8 +139,7 @@ impl DirShare {
     /// Of the disk.
     pub async fn finish_recovery(&self) -> Result<(), StorageError> {
         let path = self.path();
-        self.settle_unclaimed().await?;
-        let settled = self.unclaimed().settled.clone();
+        let settled = self.settle_unclaimed().await?;
         if !settled.is_empty() {
             let mut checkpoint = Checkpoint {
                 run: self.0.run,
@@ -155,7 +154,8 @@ impl DirShare {
         recovery::remove_kept_journals(path).await
     }
 
-    async fn settle_unclaimed(&self) -> Result<(), StorageError> {
+    /// Gives what became of all partitions that were owed something and that no store had opened by then.
+    async fn settle_unclaimed(&self) -> Result<BTreeMap<PartitionId, Entry>, StorageError> {
         loop {
             let next = {
                 let mut unclaimed = self.unclaimed();
@@ -163,7 +163,9 @@ impl DirShare {
                 unclaimed.in_work = next.as_ref().map(|next| next.0);
                 next
             };
-            let Some((id, owed)) = next else { return Ok(()) };
+            let Some((id, owed)) = next else {
+                return Ok(self.unclaimed().settled.clone());
+            };
             let entry = owed.settle(self.path(), id).await?;
             self.unclaimed().settled.insert(id, entry);
         }
@@ -342,8 +344,7 @@ impl Dir {
         let path = &self.shared.path;
         reserve::give_back(path).await?;
         let mut logs = self.shared.logs.clone();
-        self.share().settle_unclaimed().await?;
-        logs.extend(self.share().unclaimed().settled.clone());
+        logs.extend(self.share().settle_unclaimed().await?);
         for store in closed {
             logs.retain(|id, _| !store.deleted.contains(id));
             logs.extend(store.logs);
