@@ -68,9 +68,9 @@ impl fmt::Debug for TcpListener {
 pub struct Accepted(engine::Accepted);
 
 impl Accepted {
-    /// The other side.
+    /// The other side; one of IPv4 as such, also when the listener is of IPv6.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.0.peer_addr()
+        canonical(self.0.peer_addr())
     }
 }
 
@@ -78,6 +78,11 @@ impl fmt::Debug for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Accepted({})", self.peer_addr())
     }
+}
+
+/// A socket of IPv6 that serves IPv4 too names such a peer `::ffff:1.2.3.4`, which nobody would look for.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// A connection, with TCP_NODELAY set.
@@ -100,9 +105,9 @@ impl TcpStream {
         engine::TcpStream::connect(address).await.map(TcpStream)
     }
 
-    /// The other side.
+    /// The other side; one of IPv4 as such, also when the listener is of IPv6.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.0.peer_addr()
+        canonical(self.0.peer_addr())
     }
 
     /// This side.

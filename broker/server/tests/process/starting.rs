@@ -1,5 +1,6 @@
 //! How a node starts: bare, with settings of every source, and with what it cannot have.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -152,10 +153,24 @@ fn a_listener_without_a_host_serves_both_families() {
     let mut command = klamm(dir.path(), 0);
     command.args(["--override", "listeners=PLAINTEXT://:0"]);
     let mut node = Node(command.spawn().expect("it starts"));
-    let port = port(&start_lines(&mut node.lines()));
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4");
+    let mut said = node.lines();
+    let port = port(&start_lines(&mut said));
+    // Ends the connection, so that the log tells of it.
+    let no_frame = |mut client: TcpStream| {
+        client.write_all(&[0xff; 4]).expect("it is open");
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).ok();
+    };
+    no_frame(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4"));
+    let mut closed = said
+        .map_while(Result::ok)
+        .filter(|line| line.contains("connection closed"));
+    let line = closed.next().expect("a line");
+    assert!(line.contains(" client=127.0.0.1:"), "{line}");
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6");
+        no_frame(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6"));
+        let line = closed.next().expect("a line");
+        assert!(line.contains(" client=[::1]:"), "{line}");
     }
 }
 
