@@ -3,17 +3,20 @@
 //! A connection is one task on the shard it was handed to. Its reader cuts frames and starts each request at
 //! once, without waiting for anything in between; its writer sends the answers in request order. What a newcomer
 //! would get wrong: there are no timers here. A sweep of the shard looks at every connection's [`Activity`] once a
-//! while and shuts the sockets of those that are idle, too slow, or do not read what they asked for.
+//! while and shuts the sockets of those that are idle, too slow, or do not read what they asked for. And a client that
+//! closes its side has asked its last, but may still wait for the answers.
 
 mod activity;
 mod ended;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use shards::net::{Shutdown, TcpStream};
+use shards::sync::Signal;
 use shards::time::{Duration, Instant};
 use shards::{Either, select2};
 
@@ -32,6 +35,9 @@ const REQUESTS_IN_FLIGHT: usize = 128;
 const ANSWERS_PER_WRITE: usize = 64;
 const BYTES_PER_WRITE: usize = 1 << 20;
 
+/// So much of what a client calls itself is kept for the log.
+const CLIENT_ID_CHARS: usize = 100;
+
 /// A connection as its shard sees it.
 pub struct Connection {
     /// Counts the connections of the shard.
@@ -44,6 +50,9 @@ pub struct Connection {
     activity: Rc<Activity>,
     pipeline: Pipeline,
     ended: RefCell<Option<Ended>>,
+    /// What is owed after the end is not waited for any longer.
+    given_up: Signal,
+    client_id: OnceCell<String>,
 }
 
 impl Connection {
@@ -57,6 +66,16 @@ impl Connection {
             activity: Rc::new(Activity::new(shards::time::now())),
             pipeline: Pipeline::new(REQUESTS_IN_FLIGHT),
             ended: RefCell::new(None),
+            given_up: Signal::new(),
+            client_id: OnceCell::new(),
+        }
+    }
+
+    /// Keeps who the client says it is, for the line that says why the connection ended.
+    pub fn introduce(&self, client_id: &str) {
+        if !client_id.is_empty() {
+            self.client_id
+                .get_or_init(|| client_id.chars().take(CLIENT_ID_CHARS).collect());
         }
     }
 
@@ -67,11 +86,14 @@ impl Connection {
             // The socket may be gone already; then the tasks have seen it.
             self.stream.shutdown(Shutdown::Both).ok();
         }
+        if self.activity.has_stalled(now) {
+            self.given_up.set();
+        }
     }
 
     /// Serves the connection to its end: `start` starts the request of each frame, `ready` waits until messages to
-    /// all shards have room, `stopping` resolves when no new request is wanted. Answers of what was started by
-    /// then still leave. Logs why it ended.
+    /// all shards have room, `stopping` resolves when no new request is wanted. What was started before the client
+    /// closed its side, or before any other end but a failure of the socket, is still answered. Logs why it ended.
     pub async fn serve(
         &self,
         limit: usize,
@@ -98,21 +120,29 @@ impl Connection {
         let writer = self.write_answers();
         let mut writer = std::pin::pin!(writer);
         let ended = match select2(writer.as_mut(), reader).await {
-            Either::First(ended) => ended,
-            Either::Second(ended @ (Ended::Stopping | Ended::Refused(_))) => {
-                self.pipeline.finish();
-                // What was accepted before is still answered; the sweep ends a client that does not read.
-                match writer.await {
-                    Ended::Stopping => ended,
-                    earlier => earlier,
-                }
-            }
-            Either::Second(ended) => ended,
+            Either::First(ended) | Either::Second(ended @ Ended::Failed(_)) => ended,
+            // The sweep has ended it: there is nobody to answer.
+            Either::Second(ended) if self.ended.borrow().is_some() => ended,
+            Either::Second(ended) => self.drain(ended, writer).await,
         };
         let ended = self.ended.borrow_mut().take().unwrap_or(ended);
         self.stream.shutdown(Shutdown::Both).ok();
         self.log(&ended);
         ended
+    }
+
+    /// Has what was started still answered, and gives why the connection ended. The sweep ends a client that does not
+    /// read, and the wait for an answer that does not come.
+    async fn drain(&self, mut ended: Ended, writer: Pin<&mut impl Future<Output = Ended>>) -> Ended {
+        if let Ended::ByClient { under_way, .. } = &mut ended {
+            *under_way = self.pipeline.unanswered();
+        }
+        self.pipeline.finish();
+        self.activity.draining();
+        match select2(writer, self.given_up.wait()).await {
+            Either::First(Ended::Stopping) | Either::Second(()) => ended,
+            Either::First(earlier) => earlier,
+        }
     }
 
     /// Sends answers in order until the pipeline is finished ([`Ended::Stopping`]) or the connection is.
@@ -159,11 +189,11 @@ impl Connection {
 
     fn log(&self, ended: &Ended) {
         let unanswered = self.pipeline.unanswered();
-        let is_between = unanswered == 0 && !self.activity.is_in_frame();
+        let client_id = self.client_id.get().map(String::as_str);
         // Never a warning: whatever a client does, the node is well.
-        match ended.is_ordinary(is_between) {
-            true => tracing::debug!(client = %self.peer, unanswered, "connection closed: {ended}"),
-            false => tracing::info!(client = %self.peer, unanswered, "connection closed: {ended}"),
+        match ended.is_ordinary(self.activity.is_silent()) {
+            true => tracing::debug!(client = %self.peer, client_id, unanswered, "connection closed: {ended}"),
+            false => tracing::info!(client = %self.peer, client_id, unanswered, "connection closed: {ended}"),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::pipeline::Started;
 /// offered (ApiVersions alone is answered in any version).
 pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Started, String> {
     let request = read_header(frame)?;
+    context.connection.introduce(&request.client_id);
     let ReplyTo { api, version, .. } = request.reply_to;
     let handler = match api {
         ApiKey::ApiVersions => cluster::api_versions::start,

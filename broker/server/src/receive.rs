@@ -75,6 +75,7 @@ impl Receiver {
                 Ok(0) => {
                     return Err(Ended::ByClient {
                         in_frame: !buffer.is_empty(),
+                        under_way: 0,
                     });
                 }
                 Ok(count) => self.activity.received(count),

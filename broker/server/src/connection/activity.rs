@@ -29,6 +29,10 @@ pub struct Activity {
     frame: Cell<Option<(Duration, u64)>>,
     /// An answer is being written: since when, and its bytes.
     sending: Cell<Option<(Instant, u64)>>,
+    /// Nothing more is read, and what was asked before is still answered; since when.
+    draining: Cell<Option<Instant>>,
+    /// Nothing was received yet.
+    is_silent: Cell<bool>,
 }
 
 impl Activity {
@@ -39,6 +43,8 @@ impl Activity {
             reading: Cell::new(None),
             frame: Cell::new(None),
             sending: Cell::new(None),
+            draining: Cell::new(None),
+            is_silent: Cell::new(true),
         }
     }
 
@@ -56,6 +62,7 @@ impl Activity {
     pub fn received(&self, count: usize) {
         let now = shards::time::now();
         self.last.set(now);
+        self.is_silent.set(false);
         let since = self.reading.take().unwrap_or(now);
         let frame = match self.frame.get() {
             // The wait for its first byte was idleness.
@@ -82,9 +89,21 @@ impl Activity {
         self.last.set(shards::time::now());
     }
 
-    /// Whether a part of a frame is there.
-    pub fn is_in_frame(&self) -> bool {
-        self.frame.get().is_some()
+    /// From now on nothing is read any more.
+    pub fn draining(&self) {
+        self.reading.set(None);
+        self.draining.set(Some(shards::time::now()));
+    }
+
+    /// Whether nothing was ever received.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.get()
+    }
+
+    /// Whether nothing has left for so long, since nothing is read any more, that what is owed is given up.
+    pub fn has_stalled(&self, now: Instant) -> bool {
+        let is_waiting = |since: Instant| now.since(since.max(self.last.get())) > SLOW_WINDOW;
+        self.sending.get().is_none() && self.draining.get().is_some_and(is_waiting)
     }
 
     /// What is wrong with the connection at `now`, if anything. Only the client's own time counts, never that in
@@ -154,6 +173,24 @@ mod tests {
         activity.reading.set(Some(Instant(5_000_000_000_000)));
         check(&activity, 5010, 0, "fine");
         check(&activity, 5011, 0, "Slow");
+    }
+
+    #[test]
+    fn what_is_owed_after_the_end_is_given_up_when_nothing_leaves() {
+        let check = |activity: &Activity, at_secs: u64, expected: bool| {
+            let now = Instant(at_secs * 1_000_000_000);
+            assert_eq!(activity.has_stalled(now), expected, "after {at_secs} s");
+        };
+        let activity = Activity::new(Instant(0));
+        check(&activity, 1000, false);
+        activity.draining.set(Some(Instant(100_000_000_000)));
+        check(&activity, 130, false);
+        check(&activity, 131, true);
+        activity.last.set(Instant(120_000_000_000));
+        check(&activity, 150, false);
+        check(&activity, 151, true);
+        activity.sending.set(Some((Instant(140_000_000_000), 1)));
+        check(&activity, 151, false);
     }
 
     #[test]

@@ -13,10 +13,12 @@ use super::activity::SLOW_WINDOW;
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// The client closed its side; `in_frame`: in the middle of a request.
+    /// The client closed its side: nothing more will come. What it asked before is answered first.
     ByClient {
         /// Bytes of an unfinished request were lost with it.
         in_frame: bool,
+        /// Requests that were not answered yet.
+        under_way: usize,
     },
     /// The socket failed, usually a reset by the client.
     Failed(io::Error),
@@ -37,9 +39,15 @@ pub enum Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ended::ByClient { in_frame: false } => out.write_str("the client closed it"),
-            Ended::ByClient { in_frame: true } => {
+            Ended::ByClient { in_frame: true, .. } => {
                 out.write_str("the client closed it in the middle of a request")
+            }
+            Ended::ByClient { under_way: 0, .. } => out.write_str("the client closed it"),
+            Ended::ByClient { under_way, .. } => {
+                write!(
+                    out,
+                    "the client closed its side with {under_way} requests under way"
+                )
             }
             Ended::Failed(error) => write!(out, "the socket failed: {error}"),
             Ended::Frame(error) => write!(out, "unacceptable frame: {error}"),
@@ -56,12 +64,12 @@ impl fmt::Display for Ended {
 }
 
 impl Ended {
-    /// Whether this is how clients leave every day, of no interest to an operator. `is_between`: no request had begun
-    /// or was unanswered.
-    pub fn is_ordinary(&self, is_between: bool) -> bool {
+    /// Whether this is how clients leave every day, of no interest to an operator. `is_silent`: nothing was ever
+    /// received, as from who only looks whether the port is open.
+    pub fn is_ordinary(&self, is_silent: bool) -> bool {
         match self {
-            Ended::ByClient { in_frame } => !in_frame,
-            Ended::Failed(_) => is_between,
+            Ended::ByClient { in_frame, under_way } => !in_frame && *under_way == 0,
+            Ended::Failed(_) => is_silent,
             Ended::Stopping => true,
             Ended::Idle(_) | Ended::Frame(_) | Ended::Refused(_) | Ended::Slow | Ended::NotReading => false,
         }

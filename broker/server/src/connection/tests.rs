@@ -24,7 +24,7 @@ const MAX_IDLE: Duration = Duration::from_secs(600);
 type Client = fn(TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// Serves one connection that echoes frames: one that begins with `l` later than the others, one that begins with `n` not
-/// at all, one that begins with `x` by ending the connection. Gives why it ended.
+/// at all, one with `w` waits for ever, one that begins with `x` by ending the connection. Gives why it ended.
 fn check(seed: u64, client: Client) -> String {
     let mut world = World::new(seed, Options::default());
     let node = world.add_node();
@@ -82,6 +82,7 @@ fn start(frame: &Bytes) -> Result<Started, String> {
             sleep(Duration::from_millis(50)).await;
             echo
         })),
+        Some(b'w') => Ok(Started::later(std::future::pending())),
         Some(b'n') => Ok(Started::Now(Answer::Nothing)),
         Some(b'x') => Ok(Started::Now(Answer::Close("asked to".to_owned()))),
         Some(b'm') => Err("malformed".to_owned()),
@@ -157,8 +158,54 @@ fn a_large_frame_comes_whole() {
 
 #[test]
 fn connections_end_for_a_reason() {
-    let cases: [(Client, &str); 9] = [
+    let cases: [(Client, &str); 13] = [
         (|_| Box::pin(async {}), "the client closed it"),
+        (
+            |stream| {
+                Box::pin(async move {
+                    let sent = [framed(b"late"), framed(b"soon"), framed(b"later")].concat();
+                    send(&stream, sent.clone()).await;
+                    stream.shutdown(Shutdown::Write).ok();
+                    assert_eq!(receive(&stream, usize::MAX).await, sent);
+                })
+            },
+            "the client closed its side with 3 requests under way",
+        ),
+        (
+            |stream| {
+                Box::pin(async move {
+                    let sent = [framed(b"late"), framed(b"wait"), framed(b"soon")].concat();
+                    send(&stream, sent).await;
+                    stream.shutdown(Shutdown::Write).ok();
+                    let begun = now();
+                    assert_eq!(receive(&stream, usize::MAX).await, framed(b"late"));
+                    let took = begun.elapsed().as_secs();
+                    assert!((29..40).contains(&took), "{took} s");
+                })
+            },
+            "the client closed its side with 3 requests under way",
+        ),
+        (
+            |stream| {
+                Box::pin(async move {
+                    let sent = [framed(b"late"), vec![0, 0, 0, 9, 1]].concat();
+                    send(&stream, sent).await;
+                    stream.shutdown(Shutdown::Write).ok();
+                    assert_eq!(receive(&stream, usize::MAX).await, framed(b"late"));
+                })
+            },
+            "the client closed it in the middle of a request",
+        ),
+        (
+            |stream| {
+                Box::pin(async move {
+                    let sent = [framed(b"late"), (-1_i32).to_be_bytes().to_vec()].concat();
+                    send(&stream, sent).await;
+                    assert_eq!(receive(&stream, usize::MAX).await, framed(b"late"));
+                })
+            },
+            "unacceptable frame: a frame of -1 bytes",
+        ),
         (
             |stream| Box::pin(async move { send(&stream, framed(&vec![0; LIMIT + 1])).await }),
             "unacceptable frame: a frame of 1048577 bytes, more than the 1048576 allowed",

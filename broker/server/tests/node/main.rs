@@ -16,6 +16,7 @@ use shards::side::Signal;
 use shards::sim::{Crash, Options, World};
 
 mod client;
+mod closing;
 mod ends;
 mod limits;
 mod requests;
