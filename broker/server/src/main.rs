@@ -21,6 +21,10 @@ use shards::log::{Flush, Levels, Log};
 use shards::{checks, cpus};
 use tracing::level_filters::LevelFilter;
 
+/// Every shard allocates and frees on its own thread: a heap per thread costs it half of what the C library's does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A drop-in replacement for an Apache Kafka broker.
 #[derive(Parser)]
 #[command(name = "klamm", version)]
