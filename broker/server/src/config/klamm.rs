@@ -12,7 +12,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
     "klamm.durability", Kind::Choice(&["sync"]), Some("sync"), Restart, Acted,
         "What an acknowledged record has survived: `sync` is a power cut.";
     "klamm.journal.bytes", long(16 << 20, I64), None, Restart, Acted,
-        "Bytes of all journals of the log directory together. 512 MiB when not set, 128 MiB without any settings.";
+        "Bytes of all journals of the log directory together. 256 MiB when not set, 128 MiB without any settings.";
     "klamm.memory.bytes", long(64 << 20, I64), None, Restart, Acted,
         "Memory of all shards together. A quarter of what host or cgroup allow when not set, 512 MiB without any settings.";
     "klamm.shards", int(1, 1024), None, Restart, Acted,

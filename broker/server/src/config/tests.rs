@@ -102,7 +102,7 @@ fn no_settings_at_all_is_a_node_of_its_own() {
     let settings = sources("log.dirs=/d").unwrap().settings;
     assert_eq!(
         (settings.memory_bytes, settings.journal_bytes),
-        (2 << 30, 512 << 20)
+        (2 << 30, 256 << 20)
     );
 }
 
