@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Result;
-use protocol::batch::{Batch, TimestampType};
+use protocol::batch::{Batch, HEADER_BYTES, TimestampType};
 use protocol::records::Record;
 use serde::Serialize;
 use storage::offline::{End, Segment};
@@ -25,7 +25,7 @@ pub fn dump(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()
     let is_metadata = is_metadata(path);
     let mut segment = Segment::new(BufReader::with_capacity(1 << 20, File::open(path)?));
     let mut end = 0;
-    // Where and what the last batch is whose checksum is wrong.
+    // Where the last batch is whose checksum is wrong, and whether a running node has just begun to write it.
     let mut suspect = None;
     while let Some(found) = segment.next_batch()? {
         end = found.position + found.bytes.len() as u64;
@@ -33,32 +33,40 @@ pub fn dump(path: &Path, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()
         if let Some((position, _)) = suspect.take() {
             printer.wrong(&wrong_crc(position));
         }
+        let is_begun = !batch.crc_is_valid() && is_begun(found.position, &found.bytes);
         if !batch.crc_is_valid() {
-            suspect = Some((found.position, found.bytes.clone()));
+            suspect = Some((found.position, is_begun));
         }
         if !wanted.includes(batch.base_offset().0, batch.last_offset().0) {
             continue;
         }
-        printer.line(&BatchLine::of(&batch, found.position))?;
-        if wanted.records {
+        printer.line(&BatchLine::of(&batch, found.position, is_begun))?;
+        if wanted.records && !is_begun {
             records(&batch, is_metadata, wanted, printer)?;
         }
     }
-    match (segment.end(), suspect) {
-        (Some(End::Zeros), Some((position, bytes))) if is_begun(position, &bytes) => {}
-        (_, Some((position, _))) => printer.wrong(&wrong_crc(position)),
-        (_, None) => {}
+    let is_allocated_ahead = match segment.end() {
+        Some(End::Zeros) => true,
+        Some(End::CutOff { position, .. } | End::Garbage { position, .. }) => {
+            has_begun_header(path, *position)?
+        }
+        Some(End::Exact) | None => false,
+    };
+    match suspect {
+        Some((_, is_begun)) if is_begun && is_allocated_ahead => {}
+        Some((position, _)) => printer.wrong(&wrong_crc(position)),
+        None => {}
     }
     let how = match segment.end() {
-        None | Some(End::Exact) => "with the file".to_owned(),
-        Some(End::Zeros) => {
+        _ if is_allocated_ahead => {
             "in space allocated ahead: open, or not closed cleanly; what was appended last may stand in the journal only"
                 .to_owned()
         }
+        None | Some(End::Exact | End::Zeros) => "with the file".to_owned(),
         Some(End::CutOff { length, .. }) => format!("in the midst of a batch of {length} bytes"),
         Some(End::Garbage { what, .. }) => format!("in bytes that are no batch: {what}"),
     };
-    if matches!(segment.end(), Some(End::CutOff { .. } | End::Garbage { .. })) {
+    if !is_allocated_ahead && matches!(segment.end(), Some(End::CutOff { .. } | End::Garbage { .. })) {
         printer.wrong(&format!("what can be read ends at {end}, {how}"));
     }
     printer.line(&EndLine { end, how })
@@ -74,6 +82,17 @@ fn is_begun(position: u64, bytes: &[u8]) -> bool {
     let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
     let written = position + (bytes.len() - zeros) as u64;
     written.next_multiple_of(BLOCK_BYTES) < position + bytes.len() as u64
+}
+
+/// The same of a batch of which not even the header is whole.
+fn has_begun_header(path: &Path, position: u64) -> Result<bool> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(position))?;
+    let mut bytes = Vec::new();
+    file.take(2 * BLOCK_BYTES).read_to_end(&mut bytes)?;
+    let written = (position.next_multiple_of(BLOCK_BYTES) - position) as usize;
+    let is_short = written < HEADER_BYTES && written < bytes.len();
+    Ok(is_short && bytes.iter().skip(written).all(|&byte| byte == 0))
 }
 
 fn records(batch: &Batch<'_>, is_metadata: bool, wanted: Wanted, printer: &mut Printer<'_>) -> Result<()> {
@@ -128,10 +147,13 @@ struct BatchLine {
     is_control: bool,
     crc: u32,
     crc_is_valid: bool,
+    /// Being written: the rest stands in the journal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_begun: bool,
 }
 
 impl BatchLine {
-    fn of(batch: &Batch<'_>, position: u64) -> BatchLine {
+    fn of(batch: &Batch<'_>, position: u64, is_begun: bool) -> BatchLine {
         BatchLine {
             position,
             bytes: batch.length(),
@@ -154,6 +176,7 @@ impl BatchLine {
             is_control: batch.is_control(),
             crc: batch.crc(),
             crc_is_valid: batch.crc_is_valid(),
+            is_begun,
         }
     }
 }
@@ -185,10 +208,10 @@ impl fmt::Display for BatchLine {
                 out.write_str(word)?;
             }
         }
-        out.write_str(if self.crc_is_valid {
-            " crc ok"
-        } else {
-            " CRC WRONG"
+        out.write_str(match (self.crc_is_valid, self.is_begun) {
+            (true, _) => " crc ok",
+            (false, true) => " begun: the rest is not in the file yet",
+            (false, false) => " CRC WRONG",
         })
     }
 }

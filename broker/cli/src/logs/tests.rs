@@ -249,30 +249,78 @@ fn after_a_crash_the_journal_has_it_and_recover_brings_it_to_the_files() {
     assert_eq!(dump(&data, "orders-0", |_| {}), lines);
 }
 
+/// A batch with one record.
+fn batch_of(value: &[u8]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(HeaderFields::default());
+    builder.append(1, None, Some(value), &[]).expect("a small record");
+    builder.build().expect("a small batch")
+}
+
+#[test]
+fn a_batch_that_is_being_written_is_no_damage_wherever_the_block_ends() {
+    const BLOCK: usize = 4096;
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = [dir.path().join("00000000000000000000.log")];
+    let second = batch_of(&[7; 200]);
+    let mut checked = 0;
+    for length in BLOCK - 400..BLOCK - 60 {
+        let first = batch_of(&vec![8; length]);
+        let written = BLOCK.saturating_sub(first.len());
+        // The last byte counts the headers, and is zero.
+        if !(1..second.len() - 1).contains(&written) {
+            continue;
+        }
+        checked += 1;
+        let mut file = [first, second[..written].to_vec()].concat();
+        file.resize(3 * BLOCK, 0);
+        fs::write(&log[0], &file).expect("written");
+        let lines = dump(&log, "", |dump| dump.records = true);
+        let end = lines.last().expect("lines");
+        assert!(end.contains("allocated ahead"), "{written}: {end}");
+        let begun = lines.iter().filter(|line| line.contains("begun")).count();
+        assert_eq!(begun, usize::from(written > 16), "{written}: {end}");
+        // The same bytes at the end of a file that nobody goes on with.
+        file.truncate(BLOCK);
+        fs::write(&log[0], &file).expect("written");
+        // Before the length is there, a header is zeros.
+        if written >= 12 {
+            refused(&log[0], "what can be read ends at");
+        }
+    }
+    assert!(checked > 200, "{checked}");
+    let mut whole = [batch_of(b"whole"), second].concat();
+    *whole.last_mut().expect("bytes") ^= 1;
+    whole.resize(BLOCK, 0);
+    fs::write(&log[0], &whole).expect("written");
+    refused(&log[0], "has a wrong checksum");
+}
+
+/// A dump that fails with these words.
+fn refused(path: &Path, expected: &str) {
+    let mut printer = Printer {
+        out: BufWriter::new(Box::new(io::sink())),
+        format: Format::Text,
+        file: String::new(),
+        wrong: Vec::new(),
+        failed: false,
+    };
+    let asked = Dump {
+        paths: vec![path.to_owned()],
+        partition: Vec::new(),
+        from: 0,
+        to: i64::MAX,
+        records: false,
+        format: Format::Text,
+    };
+    let error = dump_all(&asked, &mut printer).expect_err("refused");
+    let error = crate::output::one_line(&error);
+    assert!(error.contains(expected), "{error}");
+}
+
 #[test]
 fn what_is_no_file_of_a_log_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
-    let check = |name: &str, expected: &str| {
-        let path = dir.path().join(name);
-        let mut printer = Printer {
-            out: BufWriter::new(Box::new(io::sink())),
-            format: Format::Text,
-            file: String::new(),
-            wrong: Vec::new(),
-            failed: false,
-        };
-        let asked = Dump {
-            paths: vec![path],
-            partition: Vec::new(),
-            from: 0,
-            to: i64::MAX,
-            records: false,
-            format: Format::Text,
-        };
-        let error = dump_all(&asked, &mut printer).expect_err("refused");
-        let error = crate::output::one_line(&error);
-        assert!(error.contains(expected), "{error}");
-    };
+    let check = |name: &str, expected: &str| refused(&dir.path().join(name), expected);
     fs::write(dir.path().join("notes.txt"), "x").expect("written");
     fs::write(dir.path().join("00000000000000000000.snapshot"), "x").expect("written");
     check("notes.txt", "no file that can be dumped");
