@@ -144,7 +144,7 @@ impl Settings {
     }
 }
 
-/// A data directory that no process has open, and what its broker was called.
+/// A data directory that no process has open.
 pub struct Closed {
     home: tempfile::TempDir,
 }
@@ -221,6 +221,17 @@ impl Broker {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// `kill -9`, and nobody starts it again: gives the directory as the crash left it.
+    pub fn abandon(mut self) -> Result<Closed> {
+        self.kill()?;
+        self.judge_log()?;
+        let home = self
+            .home
+            .take()
+            .context("the broker has a home until it is stopped")?;
+        Ok(Closed { home })
     }
 
     /// Starts it again on the same data and port, and waits until it answers. Gives the time that took.

@@ -1,11 +1,11 @@
 //! kcat as Debian packages it: an older librdkafka (2.0) behind a command line, one process per call.
 
 use crate::client::{Client, Consume, Failure, From, Produce, Topics};
+use crate::process;
 use crate::record::{Consumed, Record};
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// What separates records, and keys from values, on standard input: bytes no sample holds.
 const RECORD_END: u8 = 0x1e;
@@ -141,27 +141,17 @@ impl Client for Kcat {
 }
 
 /// Runs to the end; anything but exit code 0 is a failure in kcat's own words.
-fn run(mut command: Command, input: &[u8]) -> Result<Output, Failure> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+fn run(command: Command, input: &[u8]) -> Result<Output, Failure> {
+    let output = process::run(command, input)
         .map_err(|error| Failure::local(format!("kcat cannot be started: {error}")))?;
-    let mut stdin = child.stdin.take();
-    std::thread::scope(|scope| {
-        // A kcat that gives up closes its input; its exit code tells.
-        scope.spawn(move || stdin.take().map(|mut stdin| stdin.write_all(input)));
-        let output = child.wait_with_output().map_err(Failure::local)?;
-        match output.status.success() {
-            true => Ok(output),
-            false => Err(Failure::local(format!(
-                "{}: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            ))),
-        }
-    })
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(Failure::local(format!(
+            "{}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ))),
+    }
 }
 
 /// Cuts one record off the output of our format: a line of numbers and headers, then key and value.

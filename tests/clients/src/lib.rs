@@ -1,7 +1,8 @@
 //! Real clients against the real binary: what the last word about compatibility is spoken with.
 //!
-//! [`Broker`] starts a process and judges its log; [`Client`] is what librdkafka, kcat, kafka-python and the
-//! Java client have in common, so that one test runs over all of them and what one wrote the others read.
+//! [`Broker`] starts a process and judges its log; [`Client`] is what librdkafka, kcat, kafka-python, the Java
+//! client and `klamm` itself have in common, so that one test runs over all of them and what one wrote the
+//! others read.
 //! Read in the order: `broker`, `client`, one of the drivers, then `tests/real`.
 //!
 //! What a newcomer would get wrong: the clients are not in the repository. `tests/run install` fetches them
@@ -21,11 +22,13 @@ pub mod client;
 
 pub mod dump;
 pub mod kcat;
+pub mod klamm;
 pub mod librdkafka;
 pub mod load;
 
 pub mod log_lines;
 pub mod paths;
+pub mod process;
 pub mod record;
 pub mod script;
 pub mod wire;

@@ -43,7 +43,7 @@ fn apache_kafka_goes_on_where_the_broker_stopped() -> Result<()> {
 }
 
 /// All that was sent is there; one more batch goes to each partition.
-fn serves_and_takes(bootstrap: &str, sent: &mut [Vec<Record>]) -> Result<()> {
+pub fn serves_and_takes(bootstrap: &str, sent: &mut [Vec<Record>]) -> Result<()> {
     let mut client = Librdkafka::new(bootstrap);
     for (partition, sent) in sent.iter_mut().enumerate() {
         let partition = partition as i32;

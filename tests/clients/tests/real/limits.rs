@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clients::client::Admin;
 use clients::kcat::Kcat;
+use clients::klamm::Klamm;
 use clients::librdkafka::Librdkafka;
 use clients::record::{BASE_TIMESTAMP, difference};
 use clients::script::Script;
@@ -16,12 +17,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_TIMESTAMP: i16 = 32;
 
-fn all_clients(bootstrap: &str) -> Result<[Box<dyn Client>; 4]> {
+fn all_clients(bootstrap: &str) -> Result<[Box<dyn Client>; 5]> {
     Ok([
         Box::new(Librdkafka::new(bootstrap)),
         Box::new(Kcat::new(bootstrap)),
         Box::new(Script::python(bootstrap)?),
         Box::new(Script::java(bootstrap)?),
+        Box::new(Klamm::new(bootstrap)),
     ])
 }
 

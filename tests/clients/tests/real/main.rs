@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests run on ordinary threads")]
 
+mod commands;
 mod crash;
 mod files;
+mod inside;
 mod limits;
 mod matrix;
 mod sent;

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clients::kcat::Kcat;
+use clients::klamm::Klamm;
 use clients::librdkafka::Librdkafka;
 use clients::record::{BASE_TIMESTAMP, difference};
 use clients::script::Script;
@@ -22,11 +23,12 @@ struct Way {
     idempotent: bool,
 }
 
-fn ways() -> Vec<Way> {
+/// Those with a producer id come last.
+fn ways(is_idempotent: bool) -> Vec<Way> {
     let kinds = Acks::EVERY
         .map(|acks| (acks, false))
         .into_iter()
-        .chain([(Acks::All, true)]);
+        .chain(is_idempotent.then_some((Acks::All, true)));
     kinds
         .flat_map(|(acks, idempotent)| Codec::ALL.map(|codec| (codec, acks, idempotent)))
         .enumerate()
@@ -48,6 +50,7 @@ fn every_client_reads_what_every_client_wrote() -> Result<()> {
         Box::new(Kcat::new(&bootstrap)),
         Box::new(Script::python(&bootstrap)?),
         Box::new(Script::java(&bootstrap)?),
+        Box::new(Klamm::new(&bootstrap)),
     ];
     let mut written = Vec::new();
     let start = Instant::now();
@@ -72,7 +75,7 @@ fn every_client_reads_what_every_client_wrote() -> Result<()> {
 /// Fills the writer's topic; gives what each partition holds.
 fn write(bootstrap: &str, writer: &mut dyn Client) -> Result<Vec<Vec<Record>>> {
     let topic = format!("matrix-{}", writer.name());
-    let ways = ways();
+    let ways = ways(writer.is_idempotent());
     let mut judge = Librdkafka::new(bootstrap);
     judge.create_topic(&TopicSpec {
         name: &topic,
