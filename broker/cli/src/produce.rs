@@ -1,8 +1,9 @@
 //! `klamm produce`: lines of standard input become records.
 //!
 //! Lines are gathered into batches while input is at hand, and a batch is sent when it is full or input pauses, so that
-//! typing by hand and piping a file both do what one expects. Nothing is sent twice: an answer that does not come is an
-//! error, since the record may or may not be there.
+//! typing by hand and piping a file both do what one expects. What a leader refused without having written it (it leads
+//! no longer, or not yet) is sent again. Nothing else is sent twice: an answer that does not come is an error, since the
+//! record may or may not be there.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -13,7 +14,9 @@ use clap::{Args, ValueEnum};
 use protocol::api::ApiKey;
 use protocol::batch::HeaderFields;
 use protocol::compression::Codec;
+use protocol::error_code::ErrorCode;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::produce_response::PartitionProduceResponse;
 use protocol::messages::{ProduceRequest, ProduceResponse};
 use protocol::records::BatchBuilder;
 use serde::Serialize;
@@ -30,6 +33,8 @@ const BATCH_BYTES: usize = 256 << 10;
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 64 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Before what a leader refused is sent again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Write records from standard input to a topic.
 #[derive(Args, Debug)]
@@ -303,28 +308,52 @@ impl Producer<'_> {
     /// Sends all that is pending, one request to each leader, and waits for the answers.
     fn flush(&mut self) -> Result<()> {
         self.turn = self.turn.wrapping_add(1);
-        let mut by_leader: BTreeMap<String, Vec<(i32, i64, Vec<u8>)>> = BTreeMap::new();
-        for (index, batch) in std::mem::take(&mut self.pending) {
-            let Some(partition) = self.topic.partitions.iter().find(|p| p.index == index) else {
-                continue;
-            };
-            let leader = self.cluster.leader(&self.arguments.topic, partition)?.to_owned();
-            let records = i64::from(batch.count());
-            by_leader
-                .entry(leader)
-                .or_default()
-                .push((index, records, batch.build()?));
+        let mut unsent = Vec::new();
+        for (partition, batch) in std::mem::take(&mut self.pending) {
+            unsent.push(Unsent {
+                partition,
+                records: i64::from(batch.count()),
+                bytes: batch.build()?,
+            });
         }
-        for (leader, batches) in by_leader {
-            self.send(&leader, &batches)?;
+        let mut waiting = Waiting::default();
+        loop {
+            let mut refused = Vec::new();
+            let mut first_why = None;
+            for (leader, batches) in self.by_leader(unsent)? {
+                for (batch, why) in self.send(&leader, batches)? {
+                    first_why.get_or_insert(why);
+                    refused.push(batch);
+                }
+            }
+            let Some(why) = first_why else { return Ok(()) };
+            waiting.on(why)?;
+            std::thread::sleep(RETRY);
+            let (client, topic) = (&mut self.client, &self.arguments.topic);
+            (self.cluster, self.topic) = Cluster::await_topic(client, topic, Absent::Create, &mut waiting)?;
+            unsent = refused;
         }
-        Ok(())
     }
 
-    fn send(&mut self, leader: &str, batches: &[(i32, i64, Vec<u8>)]) -> Result<()> {
-        let data = batches.iter().map(|(index, _, records)| PartitionProduceData {
-            index: *index,
-            records: Some(records),
+    fn by_leader(&self, unsent: Vec<Unsent>) -> Result<BTreeMap<String, Vec<Unsent>>> {
+        let mut by_leader: BTreeMap<String, Vec<Unsent>> = BTreeMap::new();
+        for batch in unsent {
+            let topic = &self.arguments.topic;
+            let mut partitions = self.topic.partitions.iter();
+            let Some(partition) = partitions.find(|partition| partition.index == batch.partition) else {
+                bail!("{topic}-{}: is gone", batch.partition)
+            };
+            let leader = self.cluster.leader(topic, partition)?.to_owned();
+            by_leader.entry(leader).or_default().push(batch);
+        }
+        Ok(by_leader)
+    }
+
+    /// Sends one request; gives back what the leader refused without having written it, and why.
+    fn send(&mut self, leader: &str, batches: Vec<Unsent>) -> Result<Vec<(Unsent, anyhow::Error)>> {
+        let data = batches.iter().map(|batch| PartitionProduceData {
+            index: batch.partition,
+            records: Some(&batch.bytes),
         });
         let request = ProduceRequest {
             acks: self.arguments.acks,
@@ -340,45 +369,84 @@ impl Producer<'_> {
             self.client.send(leader, ApiKey::Produce, 13, |out, version| {
                 request.encode(out, version)
             })?;
-        } else {
-            let answers = self.client.call(
-                Some(leader),
-                ApiKey::Produce,
-                13,
-                |out, version| request.encode(out, version),
-                |reader, version| {
-                    let response = ProduceResponse::decode(reader, version)?;
-                    let partitions = response
-                        .responses
-                        .iter()
-                        .flat_map(|topic| &topic.partition_responses);
-                    let owned = partitions.map(|partition| {
-                        let record = partition
-                            .record_errors
-                            .first()
-                            .and_then(|e| e.batch_index_error_message);
-                        let message = record.or(partition.error_message).map(str::to_owned);
-                        (
-                            partition.index,
-                            partition.error_code,
-                            message,
-                            partition.base_offset,
-                        )
-                    });
-                    Ok(owned.collect::<Vec<_>>())
-                },
-            )?;
-            for (index, code, message, base_offset) in answers {
-                let subject = format!("{}-{index}", self.arguments.topic);
-                ensure!(code == 0, kafka_error(&subject, code, message.as_deref()));
-                if let Some((_, records, _)) = batches.iter().find(|(sent, _, _)| *sent == index) {
-                    self.summary.last_offsets.insert(index, base_offset + records - 1);
-                }
-            }
+            self.summary.records += batches.iter().map(|batch| batch.records as u64).sum::<u64>();
+            return Ok(Vec::new());
         }
-        self.summary.records += batches.iter().map(|(_, records, _)| *records as u64).sum::<u64>();
-        Ok(())
+        let answers = self.client.call(
+            Some(leader),
+            ApiKey::Produce,
+            13,
+            |out, version| request.encode(out, version),
+            |reader, version| ProduceResponse::decode(reader, version).map(|response| answers(&response)),
+        )?;
+        let mut refused = Vec::new();
+        for batch in batches {
+            let subject = format!("{}-{}", self.arguments.topic, batch.partition);
+            let Some(answer) = answers.get(&batch.partition) else {
+                bail!("{subject}: the broker does not say what became of it")
+            };
+            if answer.code == 0 {
+                self.summary.records += batch.records as u64;
+                let last = answer.base_offset + batch.records - 1;
+                self.summary.last_offsets.insert(batch.partition, last);
+                continue;
+            }
+            let why = kafka_error(&subject, answer.code, answer.message.as_deref());
+            if !was_refused_unwritten(answer.code) {
+                return Err(why);
+            }
+            refused.push((batch, why));
+        }
+        Ok(refused)
     }
+}
+
+/// A batch on its way.
+struct Unsent {
+    partition: i32,
+    records: i64,
+    bytes: Vec<u8>,
+}
+
+/// What a leader says of a batch.
+struct Answer {
+    code: i16,
+    message: Option<String>,
+    base_offset: i64,
+}
+
+fn answers(response: &ProduceResponse<'_>) -> BTreeMap<i32, Answer> {
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    let answer = |partition: &PartitionProduceResponse<'_>| {
+        let record = partition
+            .record_errors
+            .first()
+            .and_then(|error| error.batch_index_error_message);
+        Answer {
+            code: partition.error_code,
+            message: record.or(partition.error_message).map(str::to_owned),
+            base_offset: partition.base_offset,
+        }
+    };
+    partitions
+        .map(|partition| (partition.index, answer(partition)))
+        .collect()
+}
+
+/// Whether a broker answers so only before it has written anything, and will not for long: then sending once more
+/// doubles nothing.
+fn was_refused_unwritten(code: i16) -> bool {
+    matches!(
+        ErrorCode::from_code(code),
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::LeaderNotAvailable
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::UnknownTopicId
+    )
 }
 
 fn now_ms() -> i64 {
