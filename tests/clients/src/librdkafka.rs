@@ -77,6 +77,8 @@ impl Librdkafka {
                     code: Some(3 | 5 | 6),
                     ..
                 }) => {}
+                // The same, said by librdkafka itself.
+                Err(failure) if failure.text.contains("Local: Unknown partition") => {}
                 Err(failure) => return Err(failure.clone()),
                 Ok(_) => {}
             }
