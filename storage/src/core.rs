@@ -120,6 +120,8 @@ pub(crate) struct Core {
     pub reads_waiters: Cell<usize>,
     /// Whoever waits for memory while it holds what it has read already: one at a time, or they wait for each other.
     pub large_read: Semaphore,
+    /// Reads wait for memory no longer: the node stops.
+    pub reads_given_up: Signal,
     /// No more appends.
     pub is_closing: Cell<bool>,
     /// Nothing will be committed any more: all is, or the dir has failed.
@@ -147,6 +149,7 @@ impl Core {
             reads_wanted: Notify::new(),
             reads_waiters: Cell::new(0),
             large_read: Semaphore::new(1),
+            reads_given_up: Signal::new(),
             is_closing: Cell::new(false),
             stopped: Signal::new(),
             failure: RefCell::default(),

@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use protocol::types::Offset;
+
 /// Why something on disk did not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorageError {
@@ -47,8 +49,17 @@ pub enum StorageError {
     },
     /// The store, or the log, has been closed or deleted.
     Closed,
-    /// A read would have to wait for memory, and was not to.
+    /// A read would have to wait for memory, and was not to, or had waited for long.
     NoMemory,
+    /// A batch on disk that no read will ever have the memory for: it was written when there was more.
+    TooLarge {
+        /// Its first offset.
+        offset: Offset,
+        /// Its bytes.
+        bytes: usize,
+        /// As many as can be read.
+        allowed: usize,
+    },
 }
 
 impl StorageError {
@@ -98,6 +109,14 @@ impl fmt::Display for StorageError {
             StorageError::Foreign { path, what } => write!(out, "{path}: {what}"),
             StorageError::Closed => out.write_str("closed"),
             StorageError::NoMemory => out.write_str("no memory is free for a read"),
+            StorageError::TooLarge {
+                offset,
+                bytes,
+                allowed,
+            } => write!(
+                out,
+                "the batch at {offset} has {bytes} bytes, of which {allowed} can be read"
+            ),
         }
     }
 }

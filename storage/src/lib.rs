@@ -29,7 +29,7 @@ pub mod time_index;
 pub use crate::core::{Options, Stats};
 pub use dir::{Dir, DirConfig, DirLock, DirShare};
 pub use error::StorageError;
-pub use log::{AppendError, Appended, Log, ReadAt, ReadData, ReadError, TimestampOffset};
+pub use log::{AppendError, Appended, Log, ReadAt, ReadData, ReadError, TimestampOffset, readable_bytes_max};
 pub use log_config::LogConfig;
 pub use recovery::Report;
 pub use store::{Closed, Store};

@@ -46,7 +46,7 @@ use crate::{LogConfig, PartitionId};
 pub use append::{AppendError, Appended};
 pub(crate) use append::{Placing, Touched};
 pub use look_up::TimestampOffset;
-pub use read::{ReadAt, ReadData, ReadError};
+pub use read::{ReadAt, ReadData, ReadError, readable_bytes_max};
 pub(crate) use settle::{write_aside, write_at_end, write_file};
 
 /// See the module. Shared by handle; belongs to one shard.

@@ -300,6 +300,11 @@ impl Store {
         self.core.stats.get()
     }
 
+    /// From now on no read waits for memory: the node stops, and who holds it may be waiting for that.
+    pub fn give_up_reads(&self) {
+        self.core.reads_given_up.set();
+    }
+
     /// Closes: no more appends; what was staged is committed, everything goes to the files, at exact length,
     /// with what Kafka keeps beside them (the first part of D21).
     ///

@@ -4,7 +4,7 @@ mod support;
 
 use protocol::types::{LeaderEpoch, Offset, Uuid};
 use shards::buffers::{Buffer, Purpose};
-use shards::sim::{Crash, Effect, Fault, Operation};
+use shards::sim::{Crash, Effect, Fault, Operation, Options};
 use storage::{AppendError, LogConfig, ReadAt, ReadError};
 use support::*;
 
@@ -416,6 +416,14 @@ fn reads_that_need_more_memory_than_there_is_come_to_an_end() {
                 ..at(0)
             };
             assert_eq!(log.read(impatient).await.unwrap_err(), ReadError::NoMemory);
+            // Who waits is told some time that there is none.
+            let begun = shards::time::now();
+            assert_eq!(log.read(at(0)).await.unwrap_err(), ReadError::NoMemory);
+            assert!(
+                (4..8).contains(&begun.elapsed().as_secs()),
+                "{:?}",
+                begun.elapsed()
+            );
             drop(nothing);
             let held = hog(1280 << 10);
             let reads: Vec<_> = (0..COUNT)
@@ -433,6 +441,68 @@ fn reads_that_need_more_memory_than_there_is_come_to_an_end() {
                 read.await;
             }
             drop(held);
+            // A stop waits for nobody who waits for memory. What was kept for who reads on is given back first.
+            let _nothing = hog(0);
+            for from in 0..COUNT {
+                let impatient = ReadAt {
+                    may_wait: false,
+                    ..at(from)
+                };
+                log.read(impatient).await.ok();
+            }
+            shards::time::sleep(std::time::Duration::from_millis(10)).await;
+            let _rest = hog(0);
+            let waiting = log.clone();
+            let read = shards::spawn(
+                shards::Priority::Clients,
+                async move { waiting.read(at(0)).await },
+            );
+            shards::time::sleep(std::time::Duration::from_secs(1)).await;
+            let begun = shards::time::now();
+            store.give_up_reads();
+            assert_eq!(read.await.unwrap_err(), ReadError::NoMemory);
+            assert_eq!(log.read(at(0)).await.unwrap_err(), ReadError::NoMemory);
+            assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
+            close(dir, store).await;
+        });
+    }
+}
+
+#[test]
+fn the_largest_batch_that_can_be_read_is_read() {
+    for seed in 0..3 {
+        let options = Options {
+            memory_bytes: 16 << 20,
+            ..Options::default()
+        };
+        let (mut world, node) = world_of(seed, options);
+        let config = LogConfig {
+            segment_bytes: 32 << 20,
+            ..log_config()
+        };
+        // Of a value that has so many bytes around it in its batch.
+        let largest = || storage::readable_bytes_max(shards::budget::most(Purpose::Reads)) - 100;
+        run(&mut world, node, move || async move {
+            let (dir, store) = open().await;
+            let log = store.create_partition(&id(0), "t", config).await.unwrap();
+            put(&log, &value(0, 300 << 10)).await;
+            put(&log, &value(1, largest())).await;
+            put(&log, &value(2, 300 << 10)).await;
+            close(dir, store).await;
+        });
+        run(&mut world, node, move || async move {
+            let (dir, store) = open().await;
+            let log = store.create_partition(&id(0), "t", config).await.unwrap();
+            for (from, least) in [(0, 300 << 10), (1, largest()), (2, 300 << 10), (1, largest())] {
+                let at = ReadAt {
+                    from: Offset(from),
+                    bytes_max: 1,
+                    at_least_one: true,
+                    upper_bound: Offset(i64::MAX),
+                    may_wait: true,
+                };
+                assert!(log.read(at).await.unwrap().bytes > least);
+            }
             close(dir, store).await;
         });
     }

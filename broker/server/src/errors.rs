@@ -24,6 +24,7 @@ pub fn of_storage(error: &StorageError) -> ErrorCode {
         StorageError::Closed => ErrorCode::NotLeaderOrFollower,
         // Met where it is asked for, and answered with nothing; elsewhere the client may try again.
         StorageError::NoMemory => ErrorCode::RequestTimedOut,
+        StorageError::TooLarge { .. } => ErrorCode::KafkaStorageError,
     }
 }
 
@@ -32,6 +33,7 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange => ErrorCode::OffsetOutOfRange,
         ReadError::NoMemory => of_storage(&StorageError::NoMemory),
+        ReadError::TooLarge { .. } => ErrorCode::KafkaStorageError,
         ReadError::Offline(error) => of_storage(error),
     }
 }

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use protocol::batch::Header;
 use protocol::types::Offset;
-use shards::Priority;
+use shards::budget;
 use shards::buffers::{BLOCK, Buffer, Purpose};
 use shards::fs::File;
-use shards::time::{self, Instant};
+use shards::time::{self, Duration, Instant};
+use shards::{Either, Priority, select2};
 
 use super::{Log, State};
 use crate::core::Core;
@@ -24,6 +25,11 @@ use crate::tail::block_start;
 const WINDOW_BYTES_MIN: u32 = 64 << 10;
 /// Bytes of a read by somebody who goes on and on.
 const WINDOW_BYTES_MAX: u32 = 512 << 10;
+/// Parts of the memory for reads that one window may take, at least.
+const WINDOWS_LEAST: usize = 8;
+/// Memory is waited for so long: who asked is told then that there is none, and asks again. Clients give up after 30 s
+/// by default.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Windows kept per log.
 const WINDOWS_MAX: usize = 3;
 
@@ -57,8 +63,17 @@ pub struct ReadData {
 pub enum ReadError {
     /// OFFSET_OUT_OF_RANGE: before the log start or behind the end.
     OutOfRange,
-    /// There is no memory now, and the read was not to wait for it.
+    /// There is no memory now, and the read was not to wait for it, or has waited for long.
     NoMemory,
+    /// There never will be enough: KAFKA_STORAGE_ERROR.
+    TooLarge {
+        /// The first offset of the batch.
+        offset: Offset,
+        /// Its bytes.
+        bytes: usize,
+        /// As many as can be read.
+        allowed: usize,
+    },
     /// The log or the dir is offline: KAFKA_STORAGE_ERROR.
     Offline(StorageError),
 }
@@ -67,6 +82,15 @@ impl From<StorageError> for ReadError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NoMemory => ReadError::NoMemory,
+            StorageError::TooLarge {
+                offset,
+                bytes,
+                allowed,
+            } => ReadError::TooLarge {
+                offset,
+                bytes,
+                allowed,
+            },
             error => ReadError::Offline(error),
         }
     }
@@ -77,10 +101,24 @@ impl From<StorageError> for ReadError {
 pub(super) enum Patience {
     /// Never.
     None,
-    /// As long as it holds nothing.
-    Empty,
-    /// Always; only the holder of `Core::large_read`.
-    Full,
+    /// As long as it holds nothing, until then at most.
+    Empty(Instant),
+    /// Until then; only the holder of `Core::large_read`.
+    Full(Instant),
+    /// However long it takes; only the holder of `Core::large_read`.
+    Endless,
+}
+
+/// The largest batch that can be read from disk on a shard whose reads can have `reads_bytes` of memory at most: the windows
+/// that it lies in reach beyond it on both sides.
+pub fn readable_bytes_max(reads_bytes: usize) -> usize {
+    reads_bytes.saturating_sub(2 * window_bytes_max(reads_bytes) as usize)
+}
+
+/// The largest window on such a shard.
+fn window_bytes_max(reads_bytes: usize) -> u32 {
+    let part = u32::try_from(reads_bytes / WINDOWS_LEAST).unwrap_or(u32::MAX);
+    readable(part.clamp(BLOCK as u32, WINDOW_BYTES_MAX))
 }
 
 /// Bytes of a segment's file, kept for who reads on.
@@ -170,17 +208,29 @@ impl Log {
     }
 
     /// Does a read that waits for memory as long as it holds none, and again, should that not be enough, as the only
-    /// one that waits holding some: what the others hold is on its way to clients and comes back.
+    /// one that waits holding some: what the others hold is on its way to clients and comes back. Both within
+    /// [`MEMORY_WAIT_MAX`].
     pub(super) async fn patiently<T>(
         &self,
         read: impl AsyncFn(Patience) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        match read(Patience::Empty).await {
+        let until = time::now() + MEMORY_WAIT_MAX;
+        match read(Patience::Empty(until)).await {
             Err(StorageError::NoMemory) => {
-                let _permit = self.core.large_read.acquire(1).await;
-                read(Patience::Full).await
+                let permit = self.within(until, self.core.large_read.acquire(1)).await;
+                let _permit = permit.ok_or(StorageError::NoMemory)?;
+                read(Patience::Full(until)).await
             }
             result => result,
+        }
+    }
+
+    /// What `wait` comes to, unless it takes longer or the node stops.
+    async fn within<T>(&self, until: Instant, wait: impl Future<Output = T>) -> Option<T> {
+        let given_up = select2(self.core.reads_given_up.wait(), time::sleep_until(until));
+        match select2(wait, given_up).await {
+            Either::First(waited) => Some(waited),
+            Either::Second(_) => None,
         }
     }
 
@@ -267,9 +317,11 @@ impl Log {
     /// the file has none. Only blocks below what is in memory, and below the end, are looked at.
     ///
     /// # Errors
-    /// [`StorageError::NoMemory`], unless it `may_wait`.
-    async fn window(&self, base: Offset, position: u32, may_wait: bool) -> Result<Bytes, StorageError> {
+    /// [`StorageError::NoMemory`] when there is none and no more patience.
+    async fn window(&self, base: Offset, position: u32, patience: Patience) -> Result<Bytes, StorageError> {
         let now = time::now();
+        let bytes_max = window_bytes_max(budget::most(Purpose::Reads));
+        let bytes_min = WINDOW_BYTES_MIN.min(bytes_max);
         let start = block_start(position);
         let (size, on_disk) = {
             let mut state = self.state.borrow_mut();
@@ -282,18 +334,18 @@ impl Log {
             }
             let is_before = |window: &&Window| window.base == base && window.end() == start;
             let size = match state.windows.iter().find(is_before) {
-                Some(before) => (2 * before.bytes.len() as u32).min(WINDOW_BYTES_MAX),
-                None => WINDOW_BYTES_MIN,
+                Some(before) => (2 * before.bytes.len() as u32).min(bytes_max),
+                None => bytes_min,
             };
             (size, OnDisk::of(&state, base))
         };
         let whole_end = block_start(on_disk.end);
         let size = match whole_end.saturating_sub(start) {
             0 => BLOCK as u32,
-            whole => readable(whole.min(size.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX))),
+            whole => readable(whole.min(size.clamp(bytes_min, bytes_max))),
         };
         let file = self.open_for_read(base).await?;
-        let buffer = self.buffer(size, may_wait).await?;
+        let buffer = self.buffer(size, patience).await?;
         // The last block of a log at rest may be written again at any time: it is read under the permit that
         // writing it needs, after another look at whether it is still at rest.
         let (on_disk, _permit) = if start < whole_end {
@@ -307,7 +359,7 @@ impl Log {
         }
         let bytes = self.read_window(&file, base, start, size, buffer).await?;
         self.keep(base, start, &bytes, on_disk);
-        if size > WINDOW_BYTES_MIN {
+        if size > bytes_min {
             self.read_ahead(&file, base, start + size, size, on_disk);
         }
         let to = bytes.len().min((on_disk.end - start) as usize);
@@ -320,16 +372,22 @@ impl Log {
     }
 
     /// Memory for a read. When there is none, what all logs keep for who reads on is given back at once.
-    async fn buffer(&self, size: u32, may_wait: bool) -> Result<Buffer, StorageError> {
+    async fn buffer(&self, size: u32, patience: Patience) -> Result<Buffer, StorageError> {
         if let Some(buffer) = Buffer::try_take(Purpose::Reads, size as usize) {
             return Ok(buffer);
         }
         self.core.reads_wanted.notify_one();
-        if !may_wait {
-            return Err(StorageError::NoMemory);
-        }
+        let until = match patience {
+            Patience::None => return Err(StorageError::NoMemory),
+            Patience::Empty(until) | Patience::Full(until) => Some(until),
+            Patience::Endless => None,
+        };
         let _waiting = Waiting::begin(&self.core);
-        Ok(Buffer::take(Purpose::Reads, size as usize).await)
+        let wait = Buffer::take(Purpose::Reads, size as usize);
+        match until {
+            Some(until) => self.within(until, wait).await.ok_or(StorageError::NoMemory),
+            None => Ok(wait.await),
+        }
     }
 
     async fn read_window(
@@ -456,12 +514,11 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            let may_wait = match self.patience {
-                Patience::None => false,
-                Patience::Empty => self.rope.is_empty(),
-                Patience::Full => true,
+            let patience = match self.patience {
+                Patience::Empty(_) if !self.rope.is_empty() => Patience::None,
+                patience => patience,
             };
-            let bytes = self.log.window(self.base, at, may_wait).await?;
+            let bytes = self.log.window(self.base, at, patience).await?;
             let bytes = bytes.slice(..bytes.len().min((self.limit - at) as usize));
             if bytes.is_empty()
                 && self
@@ -496,10 +553,34 @@ impl Walk<'_> {
         }
     }
 
+    /// Makes the rope reach over a whole batch.
+    ///
+    /// # Errors
+    /// [`StorageError::TooLarge`] when there will never be the memory to read it.
+    async fn reach_batch(&mut self, found: &Found) -> Result<(), StorageError> {
+        let end = found.position + found.length;
+        let (bytes, allowed) = (
+            found.length as usize,
+            readable_bytes_max(budget::most(Purpose::Reads)),
+        );
+        let is_in_memory = || {
+            let memory = self.in_memory(found.position, found.length);
+            memory.is_some_and(|memory| memory.end() >= end)
+        };
+        if bytes > allowed && !is_in_memory() {
+            return Err(StorageError::TooLarge {
+                offset: Header::parse(&found.header).map_or(Offset(-1), |header| header.base_offset()),
+                bytes,
+                allowed,
+            });
+        }
+        self.reach(found.position, end).await
+    }
+
     /// The bytes of a batch, in one piece.
     pub async fn bytes_of(&mut self, found: &Found) -> Result<Bytes, StorageError> {
         let end = found.position + found.length;
-        self.reach(found.position, end).await?;
+        self.reach_batch(found).await?;
         let whole = self.rope.whole(found.position, end);
         whole.ok_or_else(|| self.damaged(found.position, "a batch is cut off"))
     }
@@ -530,7 +611,7 @@ impl Walk<'_> {
             if !is_first && found.position + found.length > self.rope.end() {
                 break;
             }
-            self.reach(found.position, found.position + found.length).await?;
+            self.reach_batch(&found).await?;
             end += found.length;
             if end >= self.limit || end + protocol::batch::HEADER_BYTES as u32 > self.rope.end() {
                 break;

@@ -58,7 +58,7 @@ impl Log {
         let base = base.ok_or(StorageError::Closed)?;
         let hint = self.position_hint(base, offset).await?;
         let _permit = self.core.large_read.acquire(1).await;
-        let Some(mut walk) = self.walk(base, hint, 0, Patience::Full) else {
+        let Some(mut walk) = self.walk(base, hint, 0, Patience::Endless) else {
             return Err(StorageError::Closed);
         };
         let found = walk.find(hint, offset).await?;
