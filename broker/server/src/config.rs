@@ -27,7 +27,7 @@ use std::fmt;
 
 pub use describe::{Entry, Source, Synonym, describe_client_metrics, describe_loggers};
 pub use environment::LogLevels;
-pub use limits::Machine;
+pub use limits::{Machine, batch_bytes_max, check_batches};
 pub use listeners::{Listener, Listeners, SecurityProtocol};
 pub use manual::manual;
 pub use setting::{Change, Kind, Role, Setting};

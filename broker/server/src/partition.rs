@@ -37,6 +37,8 @@ pub struct Partition {
     /// What was staged and is not committed: the offset behind each batch, and its bytes.
     staged: RefCell<VecDeque<(Offset, i64)>>,
     is_followed: Cell<bool>,
+    /// Told of already: the batch that cannot be read.
+    too_large: Cell<Option<Offset>>,
     /// The log has failed, or the partition was given up: nothing more is appended or waited for.
     has_left: Cell<bool>,
 }
@@ -60,6 +62,7 @@ impl Partition {
             waiters: Waiters::default(),
             staged: RefCell::new(VecDeque::new()),
             is_followed: Cell::new(false),
+            too_large: Cell::new(None),
             has_left: Cell::new(false),
         })
     }
@@ -139,6 +142,20 @@ impl Partition {
             }
         }
         self.is_followed.set(false);
+    }
+
+    /// Says that the batch at `offset` cannot be read for want of memory, and what would help: once, since clients
+    /// ask for it again and again.
+    fn tell_too_large(&self, offset: Offset, bytes: usize, allowed: usize) {
+        if self.too_large.replace(Some(offset)) != Some(offset) {
+            tracing::error!(
+                topic = %self.topic,
+                partition = %self.id.partition,
+                %offset,
+                "a batch of {bytes} bytes cannot be read: {allowed} is what one shard can hold of klamm.memory.bytes, \
+                 which has to be raised"
+            );
+        }
     }
 
     fn next_staged(&self) -> Option<Offset> {

@@ -191,6 +191,7 @@ impl Node {
         for partition in self.partitions() {
             partition.wake_consumers();
         }
+        self.store.give_up_reads();
         self.serving.close().await;
     }
 }

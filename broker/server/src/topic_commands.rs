@@ -10,7 +10,7 @@ use protocol::error_code::ErrorCode;
 use protocol::types::{BrokerId, Partition, TopicId, Uuid};
 use shards::random;
 
-use crate::config::{Config, check_topic};
+use crate::config::{Config, check_batches, check_topic};
 use crate::controller_driver;
 
 /// A topic that a client wants, as in the controller.
@@ -51,7 +51,10 @@ pub fn create(
         let rules = Rules {
             num_partitions: defaults.num_partitions,
             replication_factor: defaults.default_replication_factor,
-            check_configs: &check_topic,
+            check_configs: &|configs| {
+                check_topic(configs)?;
+                check_batches(configs, shards::budget::total())
+            },
         };
         let wanted: Vec<topics::Wanted<'_>> = wanted
             .iter()

@@ -5,7 +5,9 @@
 
 use shards::buffers::Purpose;
 
-use super::{Config, Problem};
+use super::{Config, Overrides, Problem};
+
+const WHAT: &str = "what one shard can hold of klamm.memory.bytes";
 
 /// What the node has to live with.
 #[derive(Clone, Copy, Debug)]
@@ -43,27 +45,45 @@ impl Config {
         }
         let name = "message.max.bytes";
         let wanted: u64 = super::settings::number(self, name)?;
-        let allowed = batch_bytes_max(settings.memory_bytes / machine.shards.max(1) as u64);
+        let shard_bytes = settings.memory_bytes / machine.shards.max(1) as u64;
+        let allowed = batch_bytes_max(usize::try_from(shard_bytes).unwrap_or(usize::MAX)) as u64;
         if wanted <= allowed {
             return Ok(None);
         }
-        let what = "what one shard can hold of klamm.memory.bytes";
         match self.is_given(name) {
-            true => Err(too_large(name, wanted, allowed, what)),
-            false => Ok(Some(format!("{name}={wanted} is more than {allowed}, {what}"))),
+            true => Err(too_large(name, wanted, allowed, WHAT)),
+            false => Ok(Some(format!("{name}={wanted} is more than {allowed}, {WHAT}"))),
         }
     }
 }
 
-/// The largest batch that is sure to be received and kept: above the floors of other purposes.
-fn batch_bytes_max(shard_bytes: u64) -> u64 {
+/// The largest batch that a shard with so much memory is sure to receive, to keep and to read again: above the floors of
+/// other purposes.
+pub fn batch_bytes_max(shard_bytes: usize) -> usize {
     let floors: usize = Purpose::ALL
         .iter()
         .map(|purpose| purpose.floor_thousandths())
         .sum();
-    let most = |purpose: Purpose| 1000 - floors + purpose.floor_thousandths();
-    let most = most(Purpose::Receive).min(most(Purpose::Tails)) as u64;
-    shard_bytes / 1000 * most
+    let most = |purpose: Purpose| shard_bytes / 1000 * (1000 - floors + purpose.floor_thousandths());
+    most(Purpose::Receive)
+        .min(most(Purpose::Tails))
+        .min(storage::readable_bytes_max(most(Purpose::Reads)))
+}
+
+/// What a topic may ask for on shards with so much memory: its batches could not be kept otherwise. The error is a sentence
+/// for the client.
+pub fn check_batches(topic: &Overrides, shard_bytes: usize) -> Result<(), String> {
+    let name = "max.message.bytes";
+    let allowed = batch_bytes_max(shard_bytes);
+    let wanted = topic
+        .get(name)
+        .and_then(|value| Some((value, value.trim().parse::<usize>().ok()?)));
+    match wanted {
+        Some((value, wanted)) if wanted > allowed => Err(format!(
+            "Invalid value {value} for configuration {name}: Value must be at most {allowed}, {WHAT}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -113,12 +133,12 @@ mod tests {
             ),
         );
         let memory = "klamm.memory.bytes=100000000";
-        check(&[memory, "message.max.bytes=50000000"], MACHINE, Ok(None));
+        check(&[memory, "message.max.bytes=43951424"], MACHINE, Ok(None));
         check(
-            &[memory, "message.max.bytes=50000001"],
+            &[memory, "message.max.bytes=43951425"],
             MACHINE,
             Err(
-                "message.max.bytes=50000001: must be at most 50000000, what one shard can hold of klamm.memory.bytes",
+                "message.max.bytes=43951425: must be at most 43951424, what one shard can hold of klamm.memory.bytes",
             ),
         );
         let shards = Machine {
@@ -129,8 +149,26 @@ mod tests {
             &[memory],
             shards,
             Ok(Some(
-                "message.max.bytes=1048588 is more than 500000, what one shard can hold of klamm.memory.bytes",
+                "message.max.bytes=1048588 is more than 384464, what one shard can hold of klamm.memory.bytes",
             )),
+        );
+    }
+
+    #[test]
+    fn a_topic_gets_no_larger_batches_than_a_shard_can_hold() {
+        let check = |value: Option<&str>, expected: Option<&str>| {
+            let topic = value.map(|value| ("max.message.bytes".to_owned(), value.to_owned()));
+            let found = check_batches(&topic.into_iter().collect(), 100_000_000);
+            assert_eq!(found.as_ref().err().map(String::as_str), expected, "{value:?}");
+        };
+        check(None, None);
+        check(Some(" 43951424 "), None);
+        check(
+            Some("43951425"),
+            Some(
+                "Invalid value 43951425 for configuration max.message.bytes: Value must be at most 43951424, what one \
+                 shard can hold of klamm.memory.bytes",
+            ),
         );
     }
 }

@@ -227,7 +227,17 @@ async fn read_partition(
             read.records = data.chunks;
         }
         Err(ReadError::NoMemory) => read.is_short = true,
-        Err(error) => return Err(errors::of_read(&error)),
+        Err(error) => {
+            if let ReadError::TooLarge {
+                offset,
+                bytes,
+                allowed,
+            } = error
+            {
+                partition.tell_too_large(offset, bytes, allowed);
+            }
+            return Err(errors::of_read(&error));
+        }
     }
     Ok(read)
 }

@@ -10,11 +10,11 @@ use metadata::image::topics::Topic;
 use protocol::batch;
 use protocol::types::TopicId;
 use protocol::validation::ProduceRules;
-use shards::Gate;
+use shards::{Gate, budget};
 use storage::{LogConfig, PartitionId};
 
 use super::Partition;
-use crate::config::{TimestampType, TopicSettings};
+use crate::config::{self, TimestampType, TopicSettings};
 use crate::images::View;
 use crate::shard::Node;
 
@@ -137,7 +137,10 @@ fn rules(settings: &TopicSettings) -> ProduceRules {
         timestamp_before_max_ms: settings.timestamp_before_max_ms,
         timestamp_after_max_ms: settings.timestamp_after_max_ms,
         is_compacted: settings.is_compacted,
-        batch_bytes_max: settings.max_message_bytes,
+        // A log written elsewhere may ask for more than could be read again here, and so may a default.
+        batch_bytes_max: settings
+            .max_message_bytes
+            .min(config::batch_bytes_max(budget::total())),
         ..ProduceRules::default()
     }
 }

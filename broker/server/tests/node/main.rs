@@ -18,6 +18,7 @@ use shards::sim::{Crash, Options, World};
 mod client;
 mod closing;
 mod ends;
+mod large;
 mod limits;
 mod requests;
 
@@ -67,6 +68,11 @@ where
 }
 
 pub(crate) fn start(world: &mut World, node: shards::sim::NodeId) -> (Broker, SocketAddr) {
+    start_with(world, node, 2)
+}
+
+/// The same with so many shards, that share the memory.
+pub(crate) fn start_with(world: &mut World, node: shards::sim::NodeId, shards: u16) -> (Broker, SocketAddr) {
     let ip = world.address(node);
     let file = format!(
         "log.dirs=/data\nlisteners=PLAINTEXT://{ip}:{PORT}\nnum.partitions=3\nklamm.journal.bytes=33554432\n"
@@ -90,7 +96,7 @@ pub(crate) fn start(world: &mut World, node: shards::sim::NodeId) -> (Broker, So
     };
     let broker = Broker::new(setup);
     let main = broker.clone();
-    world.start(node, 2, move |shard| main.clone().run(shard));
+    world.start(node, shards, move |shard| main.clone().run(shard));
     (broker, address)
 }
 
