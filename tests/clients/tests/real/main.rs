@@ -4,6 +4,7 @@
 
 mod commands;
 mod crash;
+mod docs;
 mod files;
 mod inside;
 mod limits;
