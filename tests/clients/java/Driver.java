@@ -45,6 +45,7 @@ public final class Driver {
     private static final Duration PATIENCE = Duration.ofSeconds(30);
 
     private Load load;
+    private Follower follower;
 
     public static void main(String[] args) throws IOException {
         var driver = new Driver();
@@ -73,6 +74,12 @@ public final class Driver {
                     yield JSON.createObjectNode();
                 }
                 case "load_stop" -> load.finish();
+                case "follow_start" -> {
+                    follower = new Follower(q);
+                    follower.start();
+                    yield JSON.createObjectNode();
+                }
+                case "follow_stop" -> follower.finish();
                 default -> throw new IllegalArgumentException("no such operation: " + op);
             };
         } catch (Exception error) {
@@ -246,6 +253,49 @@ public final class Driver {
 
     private static String text(byte[] bytes) {
         return bytes == null ? null : Base64.getEncoder().encodeToString(bytes);
+    }
+
+    /** Reads partitions from their beginning until it is told to stop, and remembers what it read and when. */
+    private static final class Follower extends Thread {
+        private final JsonNode q;
+        private final ObjectNode outcome = JSON.createObjectNode();
+        private final ArrayNode read = outcome.putArray("read");
+        private volatile boolean stopping;
+        private volatile RuntimeException error;
+
+        Follower(JsonNode q) {
+            this.q = q;
+        }
+
+        @Override
+        public void run() {
+            Map<String, Object> settings = Map.of("bootstrap.servers", q.get("bootstrap").asText(),
+                    "enable.auto.commit", "false", "auto.offset.reset", "none", "reconnect.backoff.max.ms", "200");
+            List<TopicPartition> partitions = new ArrayList<>();
+            for (int partition = 0; partition < q.get("partitions").asInt(); partition++) {
+                partitions.add(new TopicPartition(q.get("topic").asText(), partition));
+            }
+            try (var client = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+                client.assign(partitions);
+                partitions.forEach(p -> client.seek(p, 0));
+                while (!stopping) {
+                    var records = client.poll(Duration.ofMillis(50));
+                    long at = ChronoUnit.MICROS.between(Instant.EPOCH, Instant.now());
+                    records.forEach(r -> read.addArray().add(at).add(r.partition()).add(r.offset()).add(text(r.value())));
+                }
+            } catch (RuntimeException failed) {
+                error = failed;
+            }
+        }
+
+        JsonNode finish() throws InterruptedException {
+            stopping = true;
+            join();
+            if (error != null) {
+                throw error;
+            }
+            return outcome;
+        }
     }
 
     /** Sends numbered messages at a pace until it is told to stop, and remembers what became of each. */

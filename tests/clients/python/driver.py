@@ -40,9 +40,9 @@ def producer(q, **more):
     return KafkaProducer(**settings)
 
 
-def consumer(q):
+def consumer(q, **more):
     return KafkaConsumer(bootstrap_servers=q["bootstrap"], group_id=None, enable_auto_commit=False,
-                         auto_offset_reset="none", check_crcs=True, allow_auto_create_topics=False)
+                         auto_offset_reset="none", check_crcs=True, allow_auto_create_topics=False, **more)
 
 
 def admin(q):
@@ -187,7 +187,52 @@ class Load:
         return {"history": self.history, "failures": self.failures}
 
 
+class Follower:
+    """Reads partitions from their beginning until it is told to stop, and remembers what it read and when."""
+
+    def __init__(self, q):
+        self.q = q
+        self.read = []
+        self.error = None
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        try:
+            client = consumer(self.q, reconnect_backoff_ms=20, reconnect_backoff_max_ms=200)
+            partitions = [TopicPartition(self.q["topic"], p) for p in range(self.q["partitions"])]
+            client.assign(partitions)
+            for p in partitions:
+                client.seek(p, 0)
+            while not self.stopping.is_set():
+                for batch in client.poll(timeout_ms=50).values():
+                    at = time.time_ns() // 1000
+                    self.read.extend([at, r.partition, r.offset, encode(r.value)] for r in batch)
+            client.close()
+        except Exception as error:  # whatever it is, the test must see it
+            self.error = error
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join()
+        if self.error:
+            raise self.error
+        return {"read": self.read}
+
+
 load = None
+follower = None
+
+
+def follow_start(q):
+    global follower
+    follower = Follower(q)
+    return {}
+
+
+def follow_stop(q):
+    return follower.stop()
 
 
 def load_start(q):
@@ -201,7 +246,7 @@ def load_stop(q):
 
 
 OPERATIONS = {f.__name__: f for f in (produce, consume, topics, describe, create_topic, delete_topic, configs,
-                                      load_start, load_stop)}
+                                      load_start, load_stop, follow_start, follow_stop)}
 
 
 def answer(line):

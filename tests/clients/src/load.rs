@@ -9,6 +9,8 @@ use crate::client::Failure;
 use crate::librdkafka::{consumed, failure};
 use crate::script::Script;
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use checkers::{Event, Log};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -17,7 +19,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +98,8 @@ pub fn message_of(value: &[u8]) -> Option<u64> {
     (value_of(message) == text).then_some(message)
 }
 
-fn now() -> u64 {
+/// The time of a note.
+pub fn now() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since_1970.as_micros() as u64
 }
@@ -405,6 +408,104 @@ impl Follower {
             bail!("the reader panicked")
         };
         Ok(notes?)
+    }
+}
+
+/// A driver process that follows all partitions of a topic from their beginning.
+pub struct ScriptFollower {
+    script: Script,
+    reader: u32,
+    topic: String,
+    notes: Vec<Noted>,
+}
+
+impl ScriptFollower {
+    /// Begins to read.
+    pub fn start(mut script: Script, reader: u32, topic: &str, partitions: i32) -> Result<Self> {
+        let notes = sought(reader, topic, partitions);
+        script.ask(json!({"op": "follow_start", "topic": topic, "partitions": partitions}))?;
+        let topic = topic.to_string();
+        Ok(ScriptFollower {
+            script,
+            reader,
+            topic,
+            notes,
+        })
+    }
+
+    /// Ends.
+    pub fn stop(mut self) -> Result<Vec<Noted>> {
+        let answer = self.script.ask(json!({"op": "follow_stop"}))?;
+        for read in answer["read"].as_array().context("nothing read")? {
+            let at = read[0].as_u64().context("a reading without a time")?;
+            let partition = i32::try_from(read[1].as_i64().context("no partition")?)?;
+            let offset = read[2].as_i64().context("no offset")?;
+            let value = STANDARD.decode(read[3].as_str().unwrap_or_default())?;
+            let event = Event::Read {
+                reader: self.reader,
+                log: Log::new(self.topic.clone(), partition),
+                offset,
+                message: message_of(&value),
+            };
+            self.notes.push((at, event));
+        }
+        Ok(self.notes)
+    }
+}
+
+/// kcat, which follows all partitions of a topic from their beginning.
+pub struct KcatFollower {
+    child: Child,
+    thread: JoinHandle<Result<Vec<Noted>>>,
+}
+
+impl KcatFollower {
+    /// Begins to read.
+    pub fn start(bootstrap: &str, reader: u32, topic: &str, partitions: i32) -> Result<Self> {
+        let mut notes = sought(reader, topic, partitions);
+        let mut child = Command::new("kcat")
+            // -E: a broker that is away is no reason to give up.
+            .args(["-q", "-E", "-u", "-C", "-b", bootstrap, "-t", topic])
+            .args(["-o", "beginning", "-f", "%p %o %s\\n"])
+            .args(["-X", "check.crcs=true", "-X", "reconnect.backoff.max.ms=200"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let topic = topic.to_string();
+        let thread = std::thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = String::new();
+            loop {
+                line.clear();
+                stdout.read_line(&mut line)?;
+                // The last one may be cut off by the end.
+                let Some(line) = line.strip_suffix('\n') else {
+                    return Ok(notes);
+                };
+                let mut words = line.splitn(3, ' ');
+                let mut word = || words.next().with_context(|| format!("kcat printed {line:?}"));
+                let event = Event::Read {
+                    reader,
+                    log: Log::new(topic.clone(), word()?.parse()?),
+                    offset: word()?.parse()?,
+                    message: message_of(word()?.as_bytes()),
+                };
+                notes.push((now(), event));
+            }
+        });
+        Ok(KcatFollower { child, thread })
+    }
+
+    /// Ends.
+    pub fn stop(mut self) -> Result<Vec<Noted>> {
+        ensure!(self.child.try_wait()?.is_none(), "kcat has ended by itself");
+        self.child.kill()?;
+        self.child.wait()?;
+        let Ok(notes) = self.thread.join() else {
+            bail!("the reader panicked")
+        };
+        notes
     }
 }
 

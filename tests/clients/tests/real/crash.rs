@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use checkers::{Event, Rules};
 use clients::client::Admin;
 use clients::librdkafka::Librdkafka;
-use clients::load::{Follower, KcatLoad, LibrdkafkaLoad, Load, ScriptLoad, merge, read_all};
+use clients::load::{
+    Follower, KcatFollower, KcatLoad, LibrdkafkaLoad, Load, Noted, ScriptFollower, ScriptLoad, merge, now,
+    read_all,
+};
 use clients::script::Script;
 use clients::{Broker, Settings, TopicSpec, paths};
 use rand::{RngExt, SeedableRng};
@@ -33,6 +36,10 @@ fn what_was_acknowledged_outlives_kill_9() -> Result<()> {
     let python = ScriptLoad::start(Script::python(&bootstrap)?, &load(3))?;
     let kcat = KcatLoad::start(&bootstrap, load(4))?;
     let follower = Follower::start(&bootstrap, 1, "load", PARTITIONS)?;
+    let follow = |script, reader| ScriptFollower::start(script, reader, "load", PARTITIONS);
+    let java_follower = follow(Script::java(&bootstrap)?, 3)?;
+    let python_follower = follow(Script::python(&bootstrap)?, 4)?;
+    let kcat_follower = KcatFollower::start(&bootstrap, 5, "load", PARTITIONS)?;
 
     let mut random = Pcg64::seed_from_u64(9);
     for kill in 1..=KILLS {
@@ -42,6 +49,8 @@ fn what_was_acknowledged_outlives_kill_9() -> Result<()> {
         println!("kill {kill} of {KILLS}: answers again after {away:?}");
     }
     librdkafka.wait_for_acked(300)?;
+    let back = now();
+    librdkafka.wait_for_acked(600)?;
 
     let mut recorders = Vec::new();
     for (name, outcome) in [
@@ -61,15 +70,26 @@ fn what_was_acknowledged_outlives_kill_9() -> Result<()> {
         );
         recorders.push(outcome.notes);
     }
-    recorders.push(follower.stop()?);
+    for (name, notes) in [
+        ("librdkafka", follower.stop()?),
+        ("java", java_follower.stop()?),
+        ("kafka-python", python_follower.stop()?),
+        ("kcat", kcat_follower.stop()?),
+    ] {
+        let since = notes.iter().filter(|(at, _)| *at > back);
+        let read = count(since, |event| matches!(event, Event::Read { .. }));
+        println!("{name} has read {read} since the last kill");
+        ensure!(read > 0, "{name} did not go on reading after the last kill");
+        recorders.push(notes);
+    }
     recorders.push(read_all(&bootstrap, 2, "load", PARTITIONS)?);
     judge(merge(recorders))?;
     broker.stop()?;
     Ok(())
 }
 
-fn count(notes: &[(u64, Event)], wanted: impl Fn(&Event) -> bool) -> usize {
-    notes.iter().filter(|(_, event)| wanted(event)).count()
+fn count<'a>(notes: impl IntoIterator<Item = &'a Noted>, wanted: impl Fn(&Event) -> bool) -> usize {
+    notes.into_iter().filter(|(_, event)| wanted(event)).count()
 }
 
 /// Fails on every anomaly; the history is then kept for whoever wants to know more.
