@@ -26,6 +26,15 @@ pub fn signals() -> std::io::Result<Signals> {
     engine::signals().map(Signals)
 }
 
+/// Holds SIGTERM and SIGINT back from now on, until [`signals`] takes them over: one that comes while a process starts
+/// must not end it half done. Call it first thing in `main`: it holds for this thread and those it starts.
+///
+/// # Errors
+/// When the signal mask is refused.
+pub fn hold_signals() -> std::io::Result<()> {
+    engine::uring::signals::hold()
+}
+
 impl Signals {
     /// The next one. Dropping the future loses none.
     pub async fn next(&self) -> Signal {

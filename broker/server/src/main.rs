@@ -18,7 +18,7 @@ use broker::config::{self, Config, Host, Listener, Machine, Sources};
 use broker::{Broker, Ended, Setup};
 use clap::{Args, Parser, Subcommand};
 use shards::log::{Flush, Levels, Log};
-use shards::{checks, cpus};
+use shards::{checks, cpus, side};
 use tracing::level_filters::LevelFilter;
 
 /// Every shard allocates and frees on its own thread: a heap per thread costs it half of what the C library's does.
@@ -71,6 +71,7 @@ fn main() -> ExitCode {
 
 /// Runs a node until it is told to stop. The error is one line.
 fn run_broker(arguments: &BrokerArguments) -> Result<(), String> {
+    side::hold_signals().map_err(|error| format!("signals cannot be held back: {error}"))?;
     let config = load(arguments)?;
     let plan = plan(&config)?;
     let addresses = addresses(&config)?;

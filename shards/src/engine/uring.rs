@@ -38,7 +38,7 @@ mod driver;
 mod file;
 mod pool;
 mod ring;
-mod signals;
+pub(crate) mod signals;
 mod tcp;
 
 pub(crate) use file::{File, Lock};

@@ -1,8 +1,10 @@
 //! How a node stops: on either signal, and on two at once as on one.
 
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use super::{Node, last_words, start, succeeds};
+use super::{Node, klamm, last_words, start, succeeds};
 
 /// Sends signals to a node, one right after the other.
 fn signals(node: &Node, names: &[&str]) {
@@ -25,4 +27,43 @@ fn either_signal_and_two_at_once_close_cleanly() {
         );
         assert_eq!(last_words(&mut node), "", "{names:?}");
     }
+}
+
+/// Waits until a process holds SIGTERM back, which it does with its first instructions.
+fn wait_until_held(node: &Node) {
+    const TERM: u64 = 1 << (15 - 1);
+    let status = format!("/proc/{}/status", node.0.id());
+    let begun = Instant::now();
+    loop {
+        let status = std::fs::read_to_string(&status).expect("it runs");
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let blocked = blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        if blocked.is_some_and(|mask| mask & TERM != 0) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{status}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_of_the_start_ends_it_cleanly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for after_ms in 0..50 {
+        let mut node = Node(klamm(dir.path(), 0).spawn().expect("it starts"));
+        wait_until_held(&node);
+        sleep(Duration::from_millis(after_ms)); // what is tested is that it comes then, over all that a start takes
+        node.signal("TERM");
+        let status = node.0.wait().expect("it ends");
+        assert!(
+            status.success(),
+            "after {after_ms} ms: {status}, {}",
+            last_words(&mut node)
+        );
+    }
+    // Whatever they left, the next one goes on from there.
+    let (mut node, _, said) = start(dir.path());
+    signals(&node, &["TERM"]);
+    said.for_each(drop);
+    succeeds(node.0.wait());
 }

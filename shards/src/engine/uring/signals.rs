@@ -1,6 +1,8 @@
 //! SIGTERM and SIGINT: a handler writes one byte into a pipe, a plain thread reads it and tells the shard.
 //!
-//! Not a blocked mask with sigwait: threads that were started before would still be killed by the signal.
+//! Not a blocked mask with sigwait: threads that were started before would still be killed by the signal. What comes
+//! before the handler is there is held ([`hold`]) until it is, and then reaches it on the thread that reads the pipe, the
+//! only one that lets signals through.
 
 #![allow(unsafe_code, reason = "installs a signal handler; each use has its proof")]
 #![allow(
@@ -56,9 +58,14 @@ pub(super) fn signals() -> io::Result<Signals> {
     let reading = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     PIPE.store(ends[1], Ordering::SeqCst);
     let (tell, arrived) = flume::bounded(16);
+    let (install, installed) = flume::bounded(1);
     std::thread::Builder::new()
         .name("klamm-signals".into())
         .spawn(move || {
+            // Without its handler, a signal that is let through would end the process.
+            if installed.recv().is_ok() {
+                mask(libc::SIG_UNBLOCK).ok();
+            }
             let mut pipe = std::fs::File::from(reading);
             let mut byte = [0];
             while let Ok(1) = pipe.read(&mut byte) {
@@ -84,5 +91,30 @@ pub(super) fn signals() -> io::Result<Signals> {
             }
         }
     }
+    // The thread waits for this; it has not ended.
+    install.send(()).ok();
     Ok(Signals { arrived })
+}
+
+/// See [`crate::side::hold_signals`].
+pub(crate) fn hold() -> io::Result<()> {
+    mask(libc::SIG_BLOCK)
+}
+
+/// Changes how this thread, and those that it starts from now on, take SIGTERM and SIGINT.
+fn mask(how: libc::c_int) -> io::Result<()> {
+    // SAFETY: a zeroed set is overwritten by sigemptyset, and all three calls only use the set, which lives until they
+    // return.
+    let error = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            libc::sigaddset(&mut set, signal);
+        }
+        libc::pthread_sigmask(how, &set, std::ptr::null_mut())
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
