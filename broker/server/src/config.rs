@@ -25,7 +25,7 @@ mod topics;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use describe::{Entry, Source, Synonym, describe_client_metrics, describe_loggers};
+pub use describe::{Entry, Source, Synonym, describe_client_metrics};
 pub use environment::LogLevels;
 pub use limits::{Machine, batch_bytes_max, check_batches};
 pub use listeners::{Listener, Listeners, SecurityProtocol};

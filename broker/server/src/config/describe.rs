@@ -123,21 +123,21 @@ pub fn describe_client_metrics(subscription: &Overrides) -> Vec<Entry> {
     described.collect()
 }
 
-/// The levels of this broker's loggers: there is one, and it has one.
-pub fn describe_loggers() -> Vec<Entry> {
-    vec![Entry {
-        name: "root".to_owned(),
-        value: Some("INFO".to_owned()),
-        source: Source::Logger,
-        is_read_only: false,
-        is_sensitive: false,
-        kind: UNKNOWN,
-        synonyms: Vec::new(),
-        documentation: "",
-    }]
-}
-
 impl Config {
+    /// The levels of this broker's loggers: one is told of, the root.
+    pub fn describe_loggers(&self) -> Vec<Entry> {
+        vec![Entry {
+            name: "root".to_owned(),
+            value: Some(self.log.root.to_string().to_uppercase()),
+            source: Source::Logger,
+            is_read_only: false,
+            is_sensitive: false,
+            kind: UNKNOWN,
+            synonyms: Vec::new(),
+            documentation: "",
+        }]
+    }
+
     /// This broker's settings in the order of their names, with its own dynamic ones and those of all
     /// brokers. Keys that nobody knows are among them, as secrets, as Kafka does.
     pub fn describe_broker(&self, broker: &Overrides, cluster: &Overrides) -> Vec<Entry> {

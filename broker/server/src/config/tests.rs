@@ -440,3 +440,16 @@ fn a_controller_is_this_node_however_its_host_is_written() {
     check("told:1", "inside:1", ",CONTROLLER://told:1", true);
     check("told:1", "inside:1", ",CONTROLLER://other:1", false);
 }
+
+#[test]
+fn the_root_logger_has_the_level_it_was_given() {
+    for level in ["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
+        let environment = [("KAFKA_LOG4J_ROOT_LOGLEVEL".to_owned(), level.to_owned())];
+        let config = load(&Sources {
+            environment: &environment,
+            ..Sources::default()
+        });
+        let described = config.expect("it is a level").describe_loggers();
+        assert_eq!(described[0].value.as_deref(), Some(level));
+    }
+}

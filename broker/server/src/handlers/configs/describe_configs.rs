@@ -14,7 +14,7 @@ use protocol::messages::describe_configs_response::{
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use protocol::wire::DecodeError;
 
-use crate::config::{Entry, Synonym, describe_client_metrics, describe_loggers};
+use crate::config::{Entry, Synonym, describe_client_metrics};
 use crate::context::{Context, Request};
 use crate::images::View;
 use crate::pipeline::{Answer, Started};
@@ -119,7 +119,7 @@ fn describe(context: &Context, view: &View, resource: &DescribeConfigsResource<'
             settings.node_id
         ))),
         BROKER_LOGGER if name.is_empty() => Err(invalid("Broker id must not be empty".to_owned())),
-        BROKER_LOGGER if name.parse() == Ok(settings.node_id.0) => Ok(describe_loggers()),
+        BROKER_LOGGER if name.parse() == Ok(settings.node_id.0) => Ok(config.describe_loggers()),
         BROKER_LOGGER => Err(invalid(format!(
             "Unexpected broker id, expected {} but received {name}",
             settings.node_id
