@@ -29,8 +29,8 @@ pub enum Sought {
     Earliest,
     /// Of the first record with the largest timestamp.
     MaxTimestamp,
-    /// Of the last record in remote storage, of which there is none.
-    LatestTiered,
+    /// Of the last record in remote storage, or of the first that is still to go there: nothing does.
+    Tiered,
     /// Of the first record at or after that time, in ms since 1970.
     At(i64),
 }
@@ -48,9 +48,8 @@ impl Sought {
             -3 if version >= 7 => Ok(Sought::MaxTimestamp),
             // All of the log is local.
             -4 if version >= 8 => Ok(Sought::Earliest),
-            -5 if version >= 9 => Ok(Sought::LatestTiered),
-            // Behind the last record in remote storage: the start.
-            -6 if version >= 11 => Ok(Sought::Earliest),
+            -5 if version >= 9 => Ok(Sought::Tiered),
+            -6 if version >= 11 => Ok(Sought::Tiered),
             _ => Err(ErrorCode::UnsupportedVersion),
         }
     }
@@ -168,7 +167,7 @@ async fn look_up(node: &Node, looked: Looked) -> Result<Found, ErrorCode> {
             let start = log.log_start_offset();
             Ok(at(start, log.epoch_for(start).unwrap_or(LeaderEpoch(-1))))
         }
-        Sought::LatestTiered => Ok(Found::nothing()),
+        Sought::Tiered => Ok(Found::nothing()),
         Sought::MaxTimestamp => Ok(found(log.max_timestamp(high_watermark).await.map_err(offline)?)),
         Sought::At(timestamp) => Ok(found(
             log.offset_for_timestamp(timestamp, high_watermark)
