@@ -488,3 +488,47 @@ fn resources_without_settings_are_described_as_kafka_does() {
         );
     });
 }
+
+#[test]
+fn a_coordinator_is_asked_for_by_keys_that_its_kind_has() {
+    check(|address| async move {
+        let client = Client::connect(address).await;
+        let (group, transaction, share, unknown) = (0, 1, 2, 3);
+        let of_share = "g:AAAAAAAAAAAAAAAAAAAAAQ:0";
+        for (version, key_type, key, expected) in [
+            (2, group, "g", ErrorCode::CoordinatorNotAvailable),
+            (2, share, of_share, ErrorCode::InvalidRequest),
+            (2, unknown, "g", ErrorCode::InvalidRequest),
+            (5, transaction, "g", ErrorCode::CoordinatorNotAvailable),
+            (5, share, of_share, ErrorCode::InvalidRequest),
+            (6, share, of_share, ErrorCode::CoordinatorNotAvailable),
+            (6, share, "g", ErrorCode::InvalidRequest),
+            (6, share, " :AAAAAAAAAAAAAAAAAAAAAQ:0", ErrorCode::InvalidRequest),
+            (6, share, "g:AAAAAAAAAAAAAAAAAAAAAQ:x", ErrorCode::InvalidRequest),
+        ] {
+            let request = FindCoordinatorRequest {
+                key,
+                key_type,
+                coordinator_keys: vec![key],
+            };
+            let answer = client
+                .ask(ApiKey::FindCoordinator, version, |out, v| request.encode(out, v))
+                .await;
+            let answer = decode(
+                &answer,
+                ApiKey::FindCoordinator,
+                version,
+                FindCoordinatorResponse::decode,
+            );
+            let error = match version < 4 {
+                true => answer.error_code,
+                false => answer.coordinators[0].error_code,
+            };
+            assert_eq!(
+                error,
+                expected.code(),
+                "version {version}, kind {key_type}, {key}"
+            );
+        }
+    });
+}
