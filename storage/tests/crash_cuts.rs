@@ -1,4 +1,4 @@
-//! Cuts of a log while a checkpoint is taken (D9 to D11, D17).
+//! Cuts of a log while something else goes on: a checkpoint is taken, or the log is still owed bytes (D9 to D11, D17).
 //!
 //! Each test says how the rule was broken on purpose when it was seen to fail.
 
@@ -12,7 +12,7 @@ use protocol::batch;
 use protocol::types::Offset;
 use shards::sim::{Crash, Effect, Fault, NodeId, Operation, World};
 use shards::{Priority, time};
-use storage::{Log, Store};
+use storage::{Dir, Log, Store};
 use support::crash::*;
 use support::*;
 
@@ -270,6 +270,91 @@ fn d17_a_checkpoint_while_a_cut_is_carried_out() {
     for cut in Cut::ALL {
         for crash_after in Meanwhile::Switches.crashes() {
             check_cut(cut, Meanwhile::Switches, crash_after);
+        }
+    }
+}
+
+/// Broken by: a start that removes a segment that is not sealed, which gets its owed bytes, and so its file, afterwards.
+#[test]
+fn d10_a_start_that_moves_while_the_log_is_owed_bytes() {
+    /// The last one begins a segment, and the one before it is not sealed yet.
+    const COUNT: usize = 11;
+    let (mut world, node) = world(950);
+    let known: Known = shared();
+    let is_filled: Rc<RefCell<bool>> = shared();
+    let (told, filled) = (known.clone(), is_filled.clone());
+    // Known to a checkpoint, or nothing could be owed.
+    run(&mut world, node, || async {
+        let (dir, store) = open().await;
+        log(&store, 0).await;
+        close(dir, store).await;
+    });
+    start(&mut world, node, move || {
+        let (known, filled) = (told.clone(), filled.clone());
+        async move {
+            let (_dir, store) = open().await;
+            fill(log(&store, 0).await, 0, 0, vec![50_000; COUNT], known).await;
+            *filled.borrow_mut() = true;
+            std::future::pending::<()>().await;
+        }
+    });
+    world.run_until(LIMIT, |_| *is_filled.borrow()).unwrap();
+    world.crash(node, Crash::PowerCut);
+    let snapshot = world.disk(node).snapshot();
+    // Into the first segment, into the second, to the start of the last one, to the very end.
+    for offset in [1, 6, 10, COUNT as i64] {
+        for step in 0.. {
+            world.disk(node).restore(&snapshot);
+            let crash = Fault::new(Effect::Crash(Crash::PowerCut)).on(&Operation::CHANGES);
+            world.disk(node).inject(crash.path(DIR).skip(step));
+            let progress: Rc<RefCell<Progress>> = shared();
+            let is_done: Rc<RefCell<bool>> = shared();
+            let (told, done) = (progress.clone(), is_done.clone());
+            run(&mut world, node, move || {
+                let (progress, done) = (told.clone(), done.clone());
+                async move {
+                    let config = storage::DirConfig {
+                        may_owe: true,
+                        ..config()
+                    };
+                    let dir = Dir::open(config).await.unwrap();
+                    assert!(dir.is_owing(), "this is about a log that is owed something");
+                    let store = Store::open(dir.share()).await.unwrap();
+                    let log = log(&store, 0).await;
+                    log.advance_start(Offset(offset)).await.unwrap();
+                    progress.borrow_mut().is_cut = true;
+                    let found = all(&log, Offset(offset)).await;
+                    assert_eq!(found.len(), COUNT - offset as usize);
+                    store.settle_owed().await.unwrap();
+                    dir.share().finish_recovery().await.unwrap();
+                    store.recovery_has_finished();
+                    let closed = store.close().await.unwrap();
+                    dir.close(vec![closed], 7).await.unwrap();
+                    *done.borrow_mut() = true;
+                }
+            });
+            world.disk(node).clear_faults();
+            let told = known.clone();
+            let is_cut = progress.borrow().is_cut;
+            run(&mut world, node, move || {
+                let known = told.clone();
+                async move {
+                    let (dir, store) = open().await;
+                    assert_eq!(dir.report().damaged, vec![], "{offset}, step {step}");
+                    let log = log(&store, 0).await;
+                    let start = log.log_start_offset();
+                    assert!(
+                        start == Offset(offset) || !is_cut && start == Offset(0),
+                        "{offset}, step {step}: {start}"
+                    );
+                    check_in(&store, &known).await;
+                    close(dir, store).await;
+                }
+            });
+            if *is_done.borrow() {
+                assert!(step > 20, "{step}");
+                break;
+            }
         }
     }
 }
