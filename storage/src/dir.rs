@@ -19,6 +19,7 @@ use crate::core::Options;
 use crate::error::{During, StorageError};
 use crate::guard::{self, Left};
 use crate::journal;
+use crate::journals;
 use crate::kafka_files::{self, FILE_BYTES_MAX, META_PROPERTIES, MetaProperties};
 use crate::log::write_aside;
 use crate::outline::Outline;
@@ -151,7 +152,7 @@ impl DirShare {
             write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
             fs::sync_dir(path).await.during("sync", path)?;
         }
-        recovery::remove_kept_journals(path).await
+        journals::remove_kept(path).await
     }
 
     /// Gives what became of all partitions that were owed something and that no store had opened by then.
@@ -264,12 +265,12 @@ impl Dir {
         write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
         fs::sync_dir(&path).await.during("sync", &path)?;
         for journal in rotten {
-            report.rotten.push(recovery::set_journal_aside(&journal).await?);
+            report.rotten.push(journals::set_aside(&journal).await?);
         }
         if owed.is_empty() {
-            recovery::remove_kept_journals(&path).await?;
+            journals::remove_kept(&path).await?;
         } else {
-            recovery::keep_journals(&path).await?;
+            journals::keep(&path).await?;
         }
         empty_journals(&path, config.shards).await?;
         recovery::remove_deleted(&path).await?;
@@ -363,7 +364,7 @@ impl Dir {
         };
         write_checkpoint(&path.join(checkpoint::FILE), &checkpoint).await?;
         fs::sync_dir(path).await.during("sync", path)?;
-        recovery::remove_kept_journals(path).await?;
+        journals::remove_kept(path).await?;
         empty_journals(path, u16::MAX).await?;
         if is_damaged {
             tracing::warn!("{} has damaged partitions and keeps its guard", path.display());
@@ -428,7 +429,8 @@ async fn lock(path: &Path) -> Result<fs::Lock, StorageError> {
 /// journal of a third start would have to be told from both.
 async fn can_keep(path: &Path, journal_bytes: u64) -> Result<bool, StorageError> {
     let space = fs::space(path).await.during("look at the space of", path)?;
-    Ok(space.free >= journal_bytes.saturating_mul(2) && recovery::kept_journals(path).await?.is_empty())
+    let has_kept = journals::list(path).await?.iter().any(|journal| journal.is_kept);
+    Ok(!has_kept && space.free >= journal_bytes.saturating_mul(2))
 }
 
 /// The checkpoint that may be believed, whether it may (D22), and what of the journals it counts.
@@ -453,8 +455,8 @@ async fn believed(path: &Path, left: &Left) -> Result<(Checkpoint, bool, Counted
     // A journal whose halves were used again relies on a checkpoint of its shard; without that one the dir's
     // is too old to say where logs end, and the segments must be read.
     let mut needed: BTreeMap<u16, u64> = BTreeMap::new();
-    for journal in recovery::journals(path).await? {
-        if let Some(half) = journal::replay::last_half(&journal).await?
+    for journal in journals::list(path).await? {
+        if let Some(half) = journal::replay::last_half(&journal.path).await?
             && half.checkpoint > 0
             && half.run == base.run
         {
@@ -540,21 +542,7 @@ async fn shard_checkpoints(path: &Path) -> Result<Vec<String>, StorageError> {
 /// After the dir's checkpoint is durable: journals hold nothing, those of shards that are no more go, and so do
 /// the shards' checkpoints.
 async fn empty_journals(path: &Path, shards: u16) -> Result<(), StorageError> {
-    for journal in recovery::current_journals(path).await? {
-        journal::reset(&journal).await?;
-        let name = journal
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let shard = name
-            .rsplit('-')
-            .next()
-            .and_then(|shard| shard.parse::<u16>().ok());
-        if shard.is_some_and(|shard| shard >= shards) {
-            fs::remove_file(&journal).await.during("remove", &journal)?;
-        }
-    }
+    journals::empty(path, shards).await?;
     for name in shard_checkpoints(path).await? {
         let file = path.join(name);
         fs::remove_file(&file).await.during("remove", &file)?;

@@ -10,6 +10,7 @@ mod error;
 pub mod guard;
 pub mod index;
 pub mod journal;
+mod journals;
 pub mod kafka_files;
 pub mod leader_epochs;
 mod log;

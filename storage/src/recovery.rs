@@ -24,10 +24,10 @@ use crate::PartitionId;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::error::{During, StorageError};
 use crate::index;
-use crate::journal;
 use crate::journal::frames::HalfHeader;
 use crate::journal::records::{Cut, Record};
 use crate::journal::replay;
+use crate::journals::{self, Listed};
 use crate::kafka_files::{self, parse_directory_name, segment_file_name};
 use crate::log::write_at_end;
 use crate::segment::Segment;
@@ -66,7 +66,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
     pub report: Report,
-    /// Journals that are rotten: they get another name ([`set_journal_aside`]) when the checkpoint is durable, since
+    /// Journals that are rotten: they get another name ([`journals::set_aside`]) when the checkpoint is durable, since
     /// until then they alone tell which partitions are offline.
     pub rotten: Vec<PathBuf>,
     /// What is not in the files yet, if the caller allowed that: the journals must be kept.
@@ -90,9 +90,7 @@ pub(crate) async fn recover(
     let mut replayed: BTreeMap<PartitionId, Replayed> = BTreeMap::new();
     let mut rotten: BTreeMap<PartitionId, String> = BTreeMap::new();
     let mut everything_is_suspect = None;
-    let kept = kept_journals(dir).await?;
-    for path in journals(dir).await? {
-        let is_kept = kept.contains(&path);
+    for Listed { path, is_kept, .. } in journals::list(dir).await? {
         // What a killed process wrote and did not sync can be read, and a power cut may still take it: it must
         // not get into a checkpoint before it is durable here (D15).
         fs::sync_file(&path).await.during("sync", &path)?;
@@ -225,58 +223,6 @@ impl Counted {
     }
 }
 
-/// The journals of a dir: first those that a recovery kept, in the order in which they were written.
-pub(crate) async fn journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let mut found = kept_journals(dir).await?;
-    found.extend(current_journals(dir).await?);
-    Ok(found)
-}
-
-/// Those that are kept until what they hold stands in the files.
-pub(crate) async fn kept_journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    named_journals(dir, journal::KEPT_FILE).await
-}
-
-/// Those that stores append to, or did.
-pub(crate) async fn current_journals(dir: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    named_journals(dir, journal::FILE).await
-}
-
-async fn named_journals(dir: &Path, kind: &str) -> Result<Vec<PathBuf>, StorageError> {
-    let found = fs::read_dir(dir).await.during("list", dir)?;
-    let is_journal = |name: &str| {
-        let number = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
-        number.is_some_and(|number| number.parse::<u16>().is_ok())
-    };
-    let names = found
-        .into_iter()
-        .filter(|entry| !entry.is_dir && is_journal(&entry.name));
-    Ok(names.map(|entry| dir.join(entry.name)).collect())
-}
-
-/// Keeps every journal under a name under which nobody appends to it; durable. There were none of that name.
-pub(crate) async fn keep_journals(dir: &Path) -> Result<(), StorageError> {
-    for path in current_journals(dir).await? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let kept = dir.join(name.replacen(journal::FILE, journal::KEPT_FILE, 1));
-        fs::rename(&path, &kept).await.during("rename", &path)?;
-    }
-    fs::sync_dir(dir).await.during("sync", dir)
-}
-
-/// Removes the journals that were kept: all that they hold stands in the files, and checkpoints count it. Durable,
-/// since after it the others are emptied or used again, and older bytes must not be replayed without newer ones.
-pub(crate) async fn remove_kept_journals(dir: &Path) -> Result<(), StorageError> {
-    let kept = kept_journals(dir).await?;
-    for path in &kept {
-        fs::remove_file(path).await.during("remove", path)?;
-    }
-    match kept.is_empty() {
-        true => Ok(()),
-        false => fs::sync_dir(dir).await.during("sync", dir),
-    }
-}
-
 /// Partitions by the `partition.metadata` in the directories of a dir; for ids that no checkpoint knows.
 pub(crate) async fn find_directories(dir: &Path) -> Result<BTreeMap<PartitionId, String>, StorageError> {
     let limit = Rc::new(Semaphore::new(AT_A_TIME));
@@ -360,17 +306,6 @@ async fn finish_deletion(dir: &Path, id: &PartitionId) -> Result<(), StorageErro
         fs::sync_dir(dir).await.during("sync", dir)?;
     }
     Ok(())
-}
-
-/// Gives a journal a name under which nobody replays or empties it; durable.
-pub(crate) async fn set_journal_aside(path: &Path) -> Result<String, StorageError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".rotten-{}", time::wall_ms()));
-    let aside = PathBuf::from(name);
-    fs::rename(path, &aside).await.during("rename", path)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::sync_dir(dir).await.during("sync", dir)?;
-    Ok(aside.display().to_string())
 }
 
 /// Bytes of a partition that has no place for them go to plain files, which Kafka ignores (D11).
