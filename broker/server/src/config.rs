@@ -8,6 +8,7 @@ mod broker;
 mod cluster;
 mod describe;
 mod environment;
+mod group;
 mod groups;
 mod klamm;
 mod limits;

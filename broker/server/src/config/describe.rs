@@ -24,6 +24,8 @@ pub enum Source {
     Logger,
     /// A setting of a subscription to clients' metrics.
     ClientMetrics,
+    /// A dynamic one of the group.
+    Group,
 }
 
 impl Source {
@@ -37,6 +39,7 @@ impl Source {
             Source::Default => 5,
             Source::Logger => 6,
             Source::ClientMetrics => 7,
+            Source::Group => 8,
         }
     }
 }
@@ -183,7 +186,12 @@ impl Config {
             .collect()
     }
 
-    fn synonyms_of(&self, setting: &Setting, broker: &Overrides, cluster: &Overrides) -> Vec<Synonym> {
+    pub(super) fn synonyms_of(
+        &self,
+        setting: &Setting,
+        broker: &Overrides,
+        cluster: &Overrides,
+    ) -> Vec<Synonym> {
         let name = setting.name;
         let sources = [
             (broker.get(name).map(String::as_str), Source::Broker),

@@ -23,6 +23,7 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 /// An answer that would be longer ends the connection. Nobody who asks for some ten thousand topics comes near it.
 const ANSWER_BYTES_MOST: usize = 256 << 20;
 /// What an entry has beside its texts, at most.
@@ -128,6 +129,8 @@ fn describe(context: &Context, view: &View, resource: &DescribeConfigsResource<'
             "Client metrics subscription name must not be empty".to_owned(),
         )),
         CLIENT_METRICS => Ok(describe_client_metrics(&configs.of(CLIENT_METRICS, name))),
+        GROUP if name.is_empty() => Err(invalid("Group name must not be empty".to_owned())),
+        GROUP => Ok(config.describe_group(&configs.of(GROUP, name), &broker, &cluster)),
         other => Err(invalid(format!("Unsupported resource type: {other}"))),
     }
 }
