@@ -73,7 +73,8 @@ pub fn table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
         table.add_row(row);
     }
     for line in table.to_string().lines() {
-        self::line(line.trim_end())?;
+        // Every column is padded on both sides, the first one too.
+        self::line(line.strip_prefix(' ').unwrap_or(line).trim_end())?;
     }
     Ok(())
 }
