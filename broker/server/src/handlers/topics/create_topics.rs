@@ -76,6 +76,7 @@ fn answer(reply_to: ReplyTo, context: &Context, names: &[String], created: Answe
                 topic_id: created.topic_id,
                 num_partitions: created.num_partitions,
                 replication_factor: created.replication_factor,
+                error_message: None,
                 configs: Some(settings.iter().map(setting).collect()),
                 ..CreatableTopicResult::default()
             },
