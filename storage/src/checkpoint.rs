@@ -26,7 +26,7 @@ pub const FILE: &str = "klamm-checkpoint";
 pub const BYTES_MAX: usize = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"KLAMMCHK";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const ENVELOPE_BYTES: usize = 24;
 
 /// The name of a shard's own file.
@@ -149,7 +149,7 @@ struct StoredLog {
     topic_id: [u8; 16],
     partition: i32,
     topic: String,
-    config: [i64; 5],
+    config: [i64; 6],
     incarnation: u32,
     log_start: i64,
     high_watermark: i64,

@@ -13,6 +13,8 @@ pub struct LogConfig {
     pub segment_ms: i64,
     /// `producer.id.expiration.ms`: how long an idle producer is remembered.
     pub producer_expiration_ms: i64,
+    /// `cleanup.policy` has `compact`: offsets may be missing between segments. Else that is a segment that is gone.
+    pub is_compacted: bool,
 }
 
 impl Default for LogConfig {
@@ -23,23 +25,25 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             segment_ms: 7 * 24 * 3_600_000,
             producer_expiration_ms: 86_400_000,
+            is_compacted: false,
         }
     }
 }
 
 impl LogConfig {
-    pub(crate) fn to_numbers(self) -> [i64; 5] {
+    pub(crate) fn to_numbers(self) -> [i64; 6] {
         [
             i64::from(self.segment_bytes),
             i64::from(self.index_interval_bytes),
             i64::from(self.segment_index_bytes),
             self.segment_ms,
             self.producer_expiration_ms,
+            i64::from(self.is_compacted),
         ]
     }
 
-    pub(crate) fn from_numbers(numbers: [i64; 5]) -> Self {
-        let [bytes, interval, index, ms, expiration] = numbers;
+    pub(crate) fn from_numbers(numbers: [i64; 6]) -> Self {
+        let [bytes, interval, index, ms, expiration, compacted] = numbers;
         let small = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             segment_bytes: small(bytes),
@@ -47,6 +51,7 @@ impl LogConfig {
             segment_index_bytes: small(index),
             segment_ms: ms,
             producer_expiration_ms: expiration,
+            is_compacted: compacted != 0,
         }
     }
 }

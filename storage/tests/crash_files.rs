@@ -13,7 +13,7 @@ use std::time::Duration;
 use protocol::types::{LeaderEpoch, Offset, Uuid};
 use shards::sim::{self, Crash, Effect, Fault, Operation};
 use shards::{Priority, time};
-use storage::{AppendError, Log, PartitionId, ReadAt, Stats};
+use storage::{AppendError, Log, LogConfig, PartitionId, ReadAt, Stats};
 use support::crash::*;
 use support::*;
 
@@ -449,6 +449,70 @@ fn d06_kept_journals() {
             assert!(step > 20, "it is crashed at many places");
             return;
         }
+    }
+}
+
+/// Broken by: a rebuild that goes on in the next segment wherever it begins.
+#[test]
+fn d16_a_segment_that_is_gone_without_any_checkpoint() {
+    for (crash, is_compacted) in [(false, false), (true, false), (false, true), (true, true)] {
+        let what = format!("crash: {crash}, compacted: {is_compacted}");
+        let (mut world, node) = world(1_650);
+        let known: Known = shared();
+        let told = known.clone();
+        let config = LogConfig {
+            is_compacted,
+            ..log_config()
+        };
+        run(&mut world, node, move || {
+            let known = told.clone();
+            async move {
+                let (dir, store) = open().await;
+                let log = store.create_partition(&id(0), "t", config).await.unwrap();
+                fill(log, 0, 0, vec![50_000; 13], known.clone()).await;
+                close(dir, store).await;
+            }
+        });
+        if crash {
+            start(&mut world, node, move || async move {
+                let (_dir, _store) = open().await;
+                std::future::pending::<()>().await;
+            });
+            world.run_for(Duration::from_secs(1));
+            world.crash(node, Crash::PowerCut);
+        }
+        let disk = world.disk(node);
+        let files = disk.files(&format!("{DIR}/t-0")).unwrap();
+        let segments: Vec<&String> = files.iter().filter(|name| name.ends_with(".log")).collect();
+        let [_, second, third, ..] = segments[..] else {
+            panic!("{files:?}");
+        };
+        let third = third.clone();
+        disk.remove(second).unwrap();
+        for name in disk.files(DIR).unwrap() {
+            if name.contains("klamm-checkpoint") {
+                disk.remove(&name).unwrap();
+            }
+        }
+        run(&mut world, node, move || {
+            let (what, third) = (what.clone(), third.clone());
+            async move {
+                let (dir, store) = open().await;
+                let log = store.open_partition(&id(0), "t", config).await.unwrap().unwrap();
+                match log.is_usable() {
+                    Ok(()) => assert!(is_compacted, "{what}: nothing is missed"),
+                    Err(damage) => {
+                        let damage = damage.to_string();
+                        assert!(!is_compacted, "{what}: {damage}");
+                        assert!(
+                            damage.contains(third.rsplit('/').next().unwrap()),
+                            "{what}: {damage}"
+                        );
+                    }
+                }
+                close(dir, store).await;
+            }
+        });
     }
 }
 

@@ -63,7 +63,13 @@ pub(crate) async fn rebuild(
                 outline.damage = Some(format!("segment {base} begins before offset {}", outline.end));
                 return Ok(outline);
             }
-            // Kafka's compaction leaves gaps between segments.
+            // Compaction leaves gaps between segments; without it a segment is gone (D16).
+            if base > outline.end && !config.is_compacted {
+                let reason = format!("the segment before ends at offset {}", outline.end);
+                let file = path.join(segment_file_name(base, ".log"));
+                outline.damage = Some(StorageError::damaged(file, 0, reason).to_string());
+                return Ok(outline);
+            }
             outline.end = base;
             outline.roll(time::wall_ms());
         }

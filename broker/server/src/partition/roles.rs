@@ -124,6 +124,7 @@ fn log_config(settings: &TopicSettings) -> LogConfig {
     LogConfig {
         segment_bytes: u32::try_from(settings.segment_bytes).unwrap_or(u32::MAX),
         index_interval_bytes: settings.index_interval_bytes,
+        is_compacted: settings.is_compacted,
         ..LogConfig::default()
     }
 }
