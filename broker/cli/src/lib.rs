@@ -25,6 +25,7 @@ pub mod partitioner;
 pub mod produce;
 pub mod record_text;
 pub mod recover;
+pub mod sequences;
 pub mod topics;
 pub mod waiting;
 

@@ -1,9 +1,12 @@
 //! `klamm produce`: lines of standard input become records.
 //!
 //! Lines are gathered into batches while input is at hand, and a batch is sent when it is full or input pauses, so that
-//! typing by hand and piping a file both do what one expects. What a leader refused without having written it (it leads
-//! no longer, or not yet) is sent again. Nothing else is sent twice: an answer that does not come is an error, since the
-//! record may or may not be there.
+//! typing by hand and piping a file both do what one expects.
+//!
+//! What a newcomer would get wrong: most of the errors that pass are answered before a leader has written as well as
+//! after (it ceases to lead while it waits for the others). With acks=all, the default, that does no harm: batches bear
+//! a producer id and sequences, so that one that is sent again stands in the log once. With acks=1 only what was surely
+//! not written is sent again. An answer that does not come is an error: the records may or may not be there.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -26,12 +29,15 @@ use crate::cluster::{Absent, Cluster, Topic};
 use crate::output::{self, Format};
 use crate::partitioner::partition_of;
 use crate::record_text::{RecordText, from_fields};
+use crate::sequences::Sequences;
 use crate::waiting::Waiting;
 
 /// Bytes of values and keys that are gathered for a partition before they are sent.
 const BATCH_BYTES: usize = 256 << 10;
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// `acks=all`.
+const ACKS_ALL: i16 = -1;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before what a leader refused is sent again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -89,7 +95,7 @@ impl Compression {
 
 fn parse_acks(text: &str) -> Result<i16, String> {
     match text {
-        "all" | "-1" => Ok(-1),
+        "all" | "-1" => Ok(ACKS_ALL),
         "1" => Ok(1),
         "0" => Ok(0),
         _ => Err("0, 1 or all".to_owned()),
@@ -113,6 +119,19 @@ struct Summary<'a> {
     last_offsets: BTreeMap<i32, i64>,
 }
 
+impl Summary<'_> {
+    /// `base_offset` is that of the first sending if there were several; -1 if the broker does not say.
+    fn count(&mut self, batch: &Unsent, base_offset: i64) {
+        self.records += batch.records as u64;
+        if base_offset >= 0 {
+            let last = base_offset + batch.records - 1;
+            self.last_offsets.insert(batch.partition, last);
+        } else {
+            self.last_offsets.remove(&batch.partition);
+        }
+    }
+}
+
 /// Runs `klamm produce`.
 ///
 /// # Errors
@@ -130,6 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         client,
         cluster,
         topic,
+        sequences: None,
         pending: BTreeMap::new(),
         turn: 0,
         summary: Summary {
@@ -253,6 +273,8 @@ struct Producer<'a> {
     client: Client,
     cluster: Cluster,
     topic: Topic,
+    /// With acks=all, from the first batch on.
+    sequences: Option<Sequences>,
     pending: BTreeMap<i32, BatchBuilder>,
     /// Whose turn it is among the partitions, for records without a key: changes from batch to batch.
     turn: usize,
@@ -262,11 +284,17 @@ struct Producer<'a> {
 impl Producer<'_> {
     fn add(&mut self, record: Record) -> Result<()> {
         let partition = self.partition_of(&record)?;
-        let codec = self.arguments.compression_type.codec();
+        if self.arguments.acks == ACKS_ALL && self.sequences.is_none() {
+            self.sequences = Some(Sequences::begin(&mut self.client)?);
+        }
         let batch = self.pending.entry(partition).or_insert_with(|| {
-            BatchBuilder::new(HeaderFields {
-                codec,
+            let fields = HeaderFields {
+                codec: self.arguments.compression_type.codec(),
                 ..Default::default()
+            };
+            BatchBuilder::new(match &self.sequences {
+                Some(sequences) => sequences.mark(partition, fields),
+                None => fields,
             })
         });
         let headers: Vec<_> = record
@@ -310,6 +338,9 @@ impl Producer<'_> {
         self.turn = self.turn.wrapping_add(1);
         let mut unsent = Vec::new();
         for (partition, batch) in std::mem::take(&mut self.pending) {
+            if let Some(sequences) = &mut self.sequences {
+                sequences.close(partition, batch.count());
+            }
             unsent.push(Unsent {
                 partition,
                 records: i64::from(batch.count()),
@@ -318,12 +349,12 @@ impl Producer<'_> {
         }
         let mut waiting = Waiting::default();
         loop {
-            let mut refused = Vec::new();
+            let mut again = Vec::new();
             let mut first_why = None;
             for (leader, batches) in self.by_leader(unsent)? {
                 for (batch, why) in self.send(&leader, batches)? {
                     first_why.get_or_insert(why);
-                    refused.push(batch);
+                    again.push(batch);
                 }
             }
             let Some(why) = first_why else { return Ok(()) };
@@ -331,7 +362,7 @@ impl Producer<'_> {
             std::thread::sleep(RETRY);
             let (client, topic) = (&mut self.client, &self.arguments.topic);
             (self.cluster, self.topic) = Cluster::await_topic(client, topic, Absent::Create, &mut waiting)?;
-            unsent = refused;
+            unsent = again;
         }
     }
 
@@ -349,7 +380,7 @@ impl Producer<'_> {
         Ok(by_leader)
     }
 
-    /// Sends one request; gives back what the leader refused without having written it, and why.
+    /// Sends one request; gives back what is to be sent again, and why.
     fn send(&mut self, leader: &str, batches: Vec<Unsent>) -> Result<Vec<(Unsent, anyhow::Error)>> {
         let data = batches.iter().map(|batch| PartitionProduceData {
             index: batch.partition,
@@ -379,25 +410,20 @@ impl Producer<'_> {
             |out, version| request.encode(out, version),
             |reader, version| ProduceResponse::decode(reader, version).map(|response| answers(&response)),
         )?;
-        let mut refused = Vec::new();
+        let mut again = Vec::new();
         for batch in batches {
             let subject = format!("{}-{}", self.arguments.topic, batch.partition);
             let Some(answer) = answers.get(&batch.partition) else {
                 bail!("{subject}: the broker does not say what became of it")
             };
-            if answer.code == 0 {
-                self.summary.records += batch.records as u64;
-                let last = answer.base_offset + batch.records - 1;
-                self.summary.last_offsets.insert(batch.partition, last);
-                continue;
+            let why = || kafka_error(&subject, answer.code, answer.message.as_deref());
+            match Fate::of(answer.code, self.sequences.is_some()) {
+                Fate::Written => self.summary.count(&batch, answer.base_offset),
+                Fate::Again => again.push((batch, why())),
+                Fate::Failed => return Err(why()),
             }
-            let why = kafka_error(&subject, answer.code, answer.message.as_deref());
-            if !was_refused_unwritten(answer.code) {
-                return Err(why);
-            }
-            refused.push((batch, why));
         }
-        Ok(refused)
+        Ok(again)
     }
 }
 
@@ -436,17 +462,28 @@ fn answers(response: &ProduceResponse<'_>) -> BTreeMap<i32, Answer> {
         .collect()
 }
 
-/// Whether a broker answers so only before it has written anything, and will not for long: then sending once more
-/// doubles nothing.
-fn was_refused_unwritten(code: i16) -> bool {
-    matches!(
-        ErrorCode::from_code(code),
-        ErrorCode::UnknownTopicOrPartition
-            | ErrorCode::LeaderNotAvailable
-            | ErrorCode::NotLeaderOrFollower
-            | ErrorCode::NotEnoughReplicas
-            | ErrorCode::UnknownTopicId
-    )
+/// What becomes of a batch by the answer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Written,
+    Again,
+    Failed,
+}
+
+impl Fate {
+    /// `is_idempotent`: the batch bears a producer id, so that sending it again doubles nothing.
+    fn of(code: i16, is_idempotent: bool) -> Fate {
+        match ErrorCode::from_code(code) {
+            ErrorCode::None => Fate::Written,
+            // By an earlier sending, longer ago than the leader remembers its offset.
+            ErrorCode::DuplicateSequenceNumber if is_idempotent => Fate::Written,
+            code if is_idempotent && code.is_retriable() => Fate::Again,
+            // With acks=1 these are answered before a leader writes, and only then. NOT_LEADER_OR_FOLLOWER is not one
+            // of them: a node that stops answers so too, whatever it has written.
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Fate::Again,
+            _ => Fate::Failed,
+        }
+    }
 }
 
 fn now_ms() -> i64 {
@@ -492,6 +529,52 @@ mod tests {
         assert_eq!(record.value.as_deref(), Some(&[0xff][..]));
         assert_eq!(record.headers, vec![(b"h".to_vec(), None)]);
         assert!(parse_json(b"{").is_err());
+    }
+
+    #[test]
+    fn what_may_have_been_written_is_sent_again_with_a_producer_id_only() {
+        use Fate::{Again, Failed, Written};
+        let check = |code: ErrorCode, idempotent: Fate, plain: Fate| {
+            let found = [true, false].map(|is_idempotent| Fate::of(code.code(), is_idempotent));
+            assert_eq!(found, [idempotent, plain], "{code}");
+        };
+        check(ErrorCode::None, Written, Written);
+        check(ErrorCode::DuplicateSequenceNumber, Written, Failed);
+        check(ErrorCode::NotLeaderOrFollower, Again, Failed);
+        check(ErrorCode::RequestTimedOut, Again, Failed);
+        check(ErrorCode::NotEnoughReplicas, Again, Failed);
+        check(ErrorCode::NotEnoughReplicasAfterAppend, Again, Failed);
+        check(ErrorCode::KafkaStorageError, Again, Failed);
+        check(ErrorCode::UnknownTopicOrPartition, Again, Again);
+        check(ErrorCode::UnknownTopicId, Again, Again);
+        check(ErrorCode::OutOfOrderSequenceNumber, Failed, Failed);
+        check(ErrorCode::InvalidProducerEpoch, Failed, Failed);
+        check(ErrorCode::MessageTooLarge, Failed, Failed);
+        check(ErrorCode::TopicAuthorizationFailed, Failed, Failed);
+        check(ErrorCode::UnknownServerError, Failed, Failed);
+    }
+
+    #[test]
+    fn the_last_offset_is_told_where_the_broker_said_it() {
+        let mut summary = Summary {
+            topic: "t",
+            records: 0,
+            last_offsets: BTreeMap::new(),
+        };
+        let mut check = |partition: i32, records: i64, base_offset: i64, expected: (u64, &[(i32, i64)])| {
+            let batch = Unsent {
+                partition,
+                records,
+                bytes: Vec::new(),
+            };
+            summary.count(&batch, base_offset);
+            let last_offsets: Vec<_> = summary.last_offsets.clone().into_iter().collect();
+            assert_eq!((summary.records, &last_offsets[..]), expected);
+        };
+        check(0, 3, 10, (3, &[(0, 12)]));
+        check(2, 1, 0, (4, &[(0, 12), (2, 0)]));
+        check(0, 2, -1, (6, &[(2, 0)]));
+        check(0, 1, 15, (7, &[(0, 15), (2, 0)]));
     }
 
     #[test]

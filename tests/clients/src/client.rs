@@ -155,11 +155,6 @@ pub trait Client {
         crate::record::every_shape(seed, count)
     }
 
-    /// Whether it can have a producer id.
-    fn is_idempotent(&self) -> bool {
-        true
-    }
-
     /// Sends, in order; gives the offsets that were told (none where the client or `acks` tells none). Fails
     /// with the first record that failed.
     fn produce(&mut self, request: &Produce<'_>) -> Result<Vec<Option<i64>>, Failure>;

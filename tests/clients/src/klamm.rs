@@ -77,11 +77,7 @@ impl Client for Klamm {
         "klamm"
     }
 
-    /// It sends nothing twice, so it needs no producer id.
-    fn is_idempotent(&self) -> bool {
-        false
-    }
-
+    /// With acks=all it always has a producer id, wanted or not.
     fn produce(&mut self, request: &Produce<'_>) -> Result<Vec<Option<i64>>, Failure> {
         let partition = request.partition.to_string();
         let input: Vec<String> = request

@@ -24,11 +24,11 @@ struct Way {
 }
 
 /// Those with a producer id come last.
-fn ways(is_idempotent: bool) -> Vec<Way> {
+fn ways() -> Vec<Way> {
     let kinds = Acks::EVERY
         .map(|acks| (acks, false))
         .into_iter()
-        .chain(is_idempotent.then_some((Acks::All, true)));
+        .chain([(Acks::All, true)]);
     kinds
         .flat_map(|(acks, idempotent)| Codec::ALL.map(|codec| (codec, acks, idempotent)))
         .enumerate()
@@ -75,7 +75,7 @@ fn every_client_reads_what_every_client_wrote() -> Result<()> {
 /// Fills the writer's topic; gives what each partition holds.
 fn write(bootstrap: &str, writer: &mut dyn Client) -> Result<Vec<Vec<Record>>> {
     let topic = format!("matrix-{}", writer.name());
-    let ways = ways(writer.is_idempotent());
+    let ways = ways();
     let mut judge = Librdkafka::new(bootstrap);
     judge.create_topic(&TopicSpec {
         name: &topic,
