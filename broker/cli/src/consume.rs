@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use protocol::api::ApiKey;
-use protocol::batch::{self, batches};
+use protocol::batch::{self, Batch, batches};
 use protocol::error_code::ErrorCode;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -350,12 +350,8 @@ impl Consumer<'_> {
         let mut printed = 0;
         let next = self.next.entry(index).or_default();
         let end = self.ends.get(&index).copied().unwrap_or(i64::MAX);
-        for batch in batches(records) {
-            let batch = match batch {
-                // Apache Kafka cuts its answer off where we asked it to; the next one begins with this batch.
-                Err(batch::Error::Truncated { .. }) => break,
-                other => other.map_err(|error| anyhow!("{}-{index}: {error}", self.arguments.topic))?,
-            };
+        for batch in whole_batches(records) {
+            let batch = batch.map_err(|error| anyhow!("{}-{index}: {error}", self.arguments.topic))?;
             ensure!(
                 batch.crc_is_valid(),
                 "{}-{index}: a batch with a wrong checksum",
@@ -384,6 +380,17 @@ impl Consumer<'_> {
         out.flush().context(output::STDOUT)?;
         Ok(printed)
     }
+}
+
+/// The batches of an answer but for one that is cut off at its end: Apache Kafka cuts where it was asked to, and its next
+/// answer begins with that batch. The first one it sends whole however large it is (KIP-74), so that one which is cut off
+/// stays an error: asked for again, it would be no longer.
+fn whole_batches(records: &[u8]) -> impl Iterator<Item = Result<Batch<'_>, batch::Error>> {
+    let is_cut_off = |batch: &Result<_, _>| matches!(batch, Err(batch::Error::Truncated { .. }));
+    batches(records)
+        .enumerate()
+        .take_while(move |(at, batch)| *at == 0 || !is_cut_off(batch))
+        .map(|(_, batch)| batch)
 }
 
 fn write_record(
@@ -446,6 +453,34 @@ fn write_record(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::batch::HeaderFields;
+    use protocol::records::BatchBuilder;
+
+    #[test]
+    fn a_batch_that_is_cut_off_ends_an_answer_behind_a_whole_one_only() {
+        let mut builder = BatchBuilder::new(HeaderFields::default());
+        builder.append(1, None, Some(b"value"), &[]).unwrap();
+        let one = builder.build().unwrap();
+        let needed = one.len();
+        let mut garbled = one.clone();
+        garbled[8..12].copy_from_slice(&(-1i32).to_be_bytes());
+        let truncated = |needed: usize| Some(batch::Error::Truncated { needed });
+        let check = |parts: &[&[u8]], whole: usize, error: Option<batch::Error>| {
+            let records = parts.concat();
+            let read: Vec<_> = whole_batches(&records).collect();
+            let found = read.iter().filter(|batch| batch.is_ok()).count();
+            let failed = read.into_iter().find_map(Result::err);
+            assert_eq!((found, failed), (whole, error), "{} bytes", records.len());
+        };
+        check(&[], 0, None);
+        check(&[&one], 1, None);
+        check(&[&one, &one, &one[..needed - 1]], 2, None);
+        check(&[&one, &one[..3]], 1, None);
+        check(&[&one[..needed - 1]], 0, truncated(needed));
+        check(&[&one[..20]], 0, truncated(needed));
+        check(&[&garbled], 0, Some(batch::Error::Length(-1)));
+        check(&[&one, &garbled], 1, Some(batch::Error::Length(-1)));
+    }
 
     #[test]
     fn where_to_begin() {
