@@ -267,10 +267,21 @@ impl ScriptLoad {
     }
 }
 
+/// A kcat that ends with its owner: `-E` would let it look for ever for a broker that is gone.
+struct Kcat(Child);
+
+impl Drop for Kcat {
+    fn drop(&mut self) {
+        // Nothing it holds is worth waiting for; an error means that it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A load by kcat: it tells at its end that every message was acknowledged, and no offsets. All messages go
 /// to partition 0.
 pub struct KcatLoad {
-    child: Child,
+    kcat: Kcat,
     stopping: Arc<AtomicBool>,
     thread: JoinHandle<std::io::Result<Vec<Noted>>>,
 }
@@ -279,7 +290,7 @@ impl KcatLoad {
     /// Begins to send.
     pub fn start(bootstrap: &str, load: Load) -> Result<Self> {
         let endurance = format!("message.timeout.ms={ENDURANCE}");
-        let mut child = Command::new("kcat")
+        let child = Command::new("kcat")
             // -E: a broker that is away is no reason to give up.
             .args([
                 "-q",
@@ -305,7 +316,8 @@ impl KcatLoad {
             .stdin(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut stdin = child.stdin.take().context("no standard input")?;
+        let mut kcat = Kcat(child);
+        let mut stdin = kcat.0.stdin.take().context("no standard input")?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
         let load = Load {
@@ -327,7 +339,7 @@ impl KcatLoad {
             Ok(notes)
         });
         Ok(KcatLoad {
-            child,
+            kcat,
             stopping,
             thread,
         })
@@ -340,7 +352,7 @@ impl KcatLoad {
             bail!("the load panicked")
         };
         let mut notes = sent.context("kcat has ended by itself")?;
-        let status = self.child.wait()?;
+        let status = self.kcat.0.wait()?;
         let failures = if status.success() {
             Vec::new()
         } else {
@@ -455,7 +467,7 @@ impl ScriptFollower {
 
 /// kcat, which follows all partitions of a topic from their beginning.
 pub struct KcatFollower {
-    child: Child,
+    kcat: Kcat,
     thread: JoinHandle<Result<Vec<Noted>>>,
 }
 
@@ -463,7 +475,7 @@ impl KcatFollower {
     /// Begins to read.
     pub fn start(bootstrap: &str, reader: u32, topic: &str, partitions: i32) -> Result<Self> {
         let mut notes = sought(reader, topic, partitions);
-        let mut child = Command::new("kcat")
+        let child = Command::new("kcat")
             // -E: a broker that is away is no reason to give up.
             .args(["-q", "-E", "-u", "-C", "-b", bootstrap, "-t", topic])
             .args(["-o", "beginning", "-f", "%p %o %s\\n"])
@@ -471,7 +483,8 @@ impl KcatFollower {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let stdout = child.stdout.take().context("no standard output")?;
+        let mut kcat = Kcat(child);
+        let stdout = kcat.0.stdout.take().context("no standard output")?;
         let topic = topic.to_string();
         let thread = std::thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
@@ -494,14 +507,13 @@ impl KcatFollower {
                 notes.push((now(), event));
             }
         });
-        Ok(KcatFollower { child, thread })
+        Ok(KcatFollower { kcat, thread })
     }
 
     /// Ends.
     pub fn stop(mut self) -> Result<Vec<Noted>> {
-        ensure!(self.child.try_wait()?.is_none(), "kcat has ended by itself");
-        self.child.kill()?;
-        self.child.wait()?;
+        ensure!(self.kcat.0.try_wait()?.is_none(), "kcat has ended by itself");
+        drop(self.kcat);
         let Ok(notes) = self.thread.join() else {
             bail!("the reader panicked")
         };
