@@ -137,27 +137,7 @@ impl Summary<'_> {
 /// # Errors
 /// The broker cannot be reached or refuses a record, or a line cannot be read; what was acknowledged before stays.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let mut client = Client::connect(&arguments.bootstrap)?;
-    let (cluster, topic) = Cluster::await_topic(
-        &mut client,
-        &arguments.topic,
-        Absent::Create,
-        &mut Waiting::default(),
-    )?;
-    let mut producer = Producer {
-        arguments,
-        client,
-        cluster,
-        topic,
-        sequences: None,
-        pending: BTreeMap::new(),
-        turn: 0,
-        summary: Summary {
-            topic: &arguments.topic,
-            records: 0,
-            last_offsets: BTreeMap::new(),
-        },
-    };
+    let mut producer = Producer::begin(arguments)?;
     let headers = arguments
         .headers
         .iter()
@@ -281,7 +261,31 @@ struct Producer<'a> {
     summary: Summary<'a>,
 }
 
-impl Producer<'_> {
+impl<'a> Producer<'a> {
+    fn begin(arguments: &'a Arguments) -> Result<Producer<'a>> {
+        let mut client = Client::connect(&arguments.bootstrap)?;
+        let (cluster, topic) = Cluster::await_topic(
+            &mut client,
+            &arguments.topic,
+            Absent::Create,
+            &mut Waiting::default(),
+        )?;
+        Ok(Producer {
+            arguments,
+            client,
+            cluster,
+            topic,
+            sequences: None,
+            pending: BTreeMap::new(),
+            turn: 0,
+            summary: Summary {
+                topic: &arguments.topic,
+                records: 0,
+                last_offsets: BTreeMap::new(),
+            },
+        })
+    }
+
     fn add(&mut self, record: Record) -> Result<()> {
         let partition = self.partition_of(&record)?;
         if self.arguments.acks == ACKS_ALL && self.sequences.is_none() {
@@ -491,6 +495,9 @@ fn now_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)
 }
+
+#[cfg(test)]
+mod scripted;
 
 #[cfg(test)]
 mod tests {
