@@ -128,6 +128,7 @@ impl Connection {
         let ended = self.ended.borrow_mut().take().unwrap_or(ended);
         self.stream.shutdown(Shutdown::Both).ok();
         self.log(&ended);
+        self.pipeline.abandon();
         ended
     }
 

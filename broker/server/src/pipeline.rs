@@ -130,6 +130,18 @@ impl Pipeline {
         wake(writer);
     }
 
+    /// The end, whatever is still owed: no reply is collected any more. A request that waits for one may hold on to its
+    /// connection, which would hold on to it here.
+    pub fn abandon(&self) {
+        let waiting = {
+            let mut state = self.state.borrow_mut();
+            state.finished = true;
+            std::mem::take(&mut state.waiting)
+        };
+        // Outside the borrow: what is dropped may look here.
+        drop(waiting);
+    }
+
     /// Requests that were pushed and whose answers have not left yet.
     pub fn unanswered(&self) -> usize {
         self.state.borrow().unanswered

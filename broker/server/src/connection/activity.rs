@@ -12,6 +12,8 @@ use super::Ended;
 /// [`SLOW_BYTES_PER_SECOND`]: memory of ours waits for it meanwhile. Its own `request.timeout.ms` (30 s by default)
 /// ends a slower request before.
 pub(super) const SLOW_WINDOW: Duration = Duration::from_secs(30);
+/// What a client that has closed its side is owed is given up after this long, even if answers still leave.
+const DRAIN_WINDOW: Duration = Duration::from_secs(120);
 const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// How long a client may take for `bytes`.
@@ -100,9 +102,12 @@ impl Activity {
         self.is_silent.get()
     }
 
-    /// Whether nothing has left for so long, since nothing is read any more, that what is owed is given up.
+    /// Whether what is owed is given up, since nothing is read any more: nothing has left for long, or all of it takes
+    /// too long.
     pub fn has_stalled(&self, now: Instant) -> bool {
-        let is_waiting = |since: Instant| now.since(since.max(self.last.get())) > SLOW_WINDOW;
+        let is_waiting = |since: Instant| {
+            now.since(since.max(self.last.get())) > SLOW_WINDOW || now.since(since) > DRAIN_WINDOW
+        };
         self.sending.get().is_none() && self.draining.get().is_some_and(is_waiting)
     }
 
@@ -191,6 +196,10 @@ mod tests {
         check(&activity, 151, true);
         activity.sending.set(Some((Instant(140_000_000_000), 1)));
         check(&activity, 151, false);
+        activity.sending.set(None);
+        activity.last.set(Instant(219_000_000_000));
+        check(&activity, 220, false);
+        check(&activity, 221, true);
     }
 
     #[test]

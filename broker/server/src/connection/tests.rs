@@ -68,21 +68,36 @@ async fn serve() -> Ended {
     };
     sweeping.spawn(Priority::Clients, sweep).expect("an open gate");
     let ended = connection
-        .serve(LIMIT, |frame| start(&frame), async || {}, std::future::pending)
+        .serve(
+            LIMIT,
+            |frame| start(&frame, &connection),
+            async || {},
+            std::future::pending,
+        )
         .await;
     done.set();
     sweeping.close().await;
+    assert_eq!(
+        Rc::strong_count(&connection),
+        1,
+        "a connection that has ended is let go"
+    );
     ended
 }
 
-fn start(frame: &Bytes) -> Result<Started, String> {
+fn start(frame: &Bytes, connection: &Rc<Connection>) -> Result<Started, String> {
+    // As handlers do.
+    let held = connection.clone();
     let echo = Answer::Send(vec![framed(frame).into()]);
     match frame.first() {
         Some(b'l') => Ok(Started::later(async move {
             sleep(Duration::from_millis(50)).await;
             echo
         })),
-        Some(b'w') => Ok(Started::later(std::future::pending())),
+        Some(b'w') => Ok(Started::later(async move {
+            let _held = held;
+            std::future::pending().await
+        })),
         Some(b'n') => Ok(Started::Now(Answer::Nothing)),
         Some(b'x') => Ok(Started::Now(Answer::Close("asked to".to_owned()))),
         Some(b'm') => Err("malformed".to_owned()),
