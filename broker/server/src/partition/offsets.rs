@@ -36,6 +36,11 @@ pub enum Sought {
 }
 
 impl Sought {
+    /// Whether the answer may stand in a file.
+    fn may_read(self) -> bool {
+        matches!(self, Sought::MaxTimestamp | Sought::At(_))
+    }
+
     /// What a timestamp means in a version of ListOffsets; negative ones are names.
     ///
     /// # Errors
@@ -120,12 +125,20 @@ impl EndOfEpoch {
     }
 }
 
-/// Looks up each, in order.
+/// Looks up each, in order. When one has waited for memory in vain, so would the others: they are answered alike.
 pub async fn look_up_here(looked: Vec<Looked>) -> Vec<Found> {
     let node = Node::current();
-    let mut found = Vec::with_capacity(looked.len());
+    let mut found: Vec<Found> = Vec::with_capacity(looked.len());
+    let mut has_waited = false;
     for one in looked {
-        found.push(look_up(&node, one).await.unwrap_or_else(Found::failed));
+        let one = match has_waited && one.sought.may_read() {
+            true => Err(ErrorCode::RequestTimedOut),
+            false => look_up(&node, one).await,
+        };
+        has_waited |= one
+            .as_ref()
+            .is_err_and(|error| *error == ErrorCode::RequestTimedOut);
+        found.push(one.unwrap_or_else(Found::failed));
     }
     found
 }

@@ -91,7 +91,7 @@ impl Read {
 pub async fn read_here(wanted: Vec<Wanted>, limits: Limits, interested: Interested) -> Vec<Read> {
     let node = Node::current();
     loop {
-        let reads = read_once(&node, &wanted, limits).await;
+        let reads = read_once(&node, &wanted, limits, &interested).await;
         let bytes: usize = reads.iter().map(|read| read.bytes).sum();
         let is_done = bytes >= limits.min_bytes || reads.iter().any(|read| read.is_urgent() || read.is_short);
         if is_done || now() >= limits.deadline || node.is_stopping() || !interested.is_there() {
@@ -162,15 +162,20 @@ async fn watch(node: &Node, seen: Vec<Seen>, missing: usize, deadline: Instant, 
 
 /// Reads each partition once, in order. The first one that has any records gives at least one batch of them, however
 /// large; the others give what there is room for, and memory for at once.
-async fn read_once(node: &Node, wanted: &[Wanted], limits: Limits) -> Vec<Read> {
+///
+/// One wait for memory is enough: who waited in vain does not wait again for the next partition.
+async fn read_once(node: &Node, wanted: &[Wanted], limits: Limits, interested: &Interested) -> Vec<Read> {
     let mut bytes = 0;
+    let mut may_wait = limits.may_wait;
     let mut reads = Vec::with_capacity(wanted.len());
     for one in wanted {
         let room = limits.max_bytes.saturating_sub(bytes);
-        let read = read_partition(node, one, room, bytes == 0, limits.may_wait)
+        may_wait &= interested.is_there();
+        let read = read_partition(node, one, room, bytes == 0, may_wait)
             .await
             .unwrap_or_else(Read::failed);
         bytes += read.bytes;
+        may_wait &= !read.is_short;
         reads.push(read);
     }
     reads

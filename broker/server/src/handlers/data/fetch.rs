@@ -175,8 +175,8 @@ impl Fetch {
         mesh::call(share.owner, move || read::read_here(wanted, limits, interest))
     }
 
-    /// Reads from the owners that had no memory, one by one, until one has given something: nothing is held while one
-    /// of them waits for it.
+    /// Reads from the owners that had no memory, one by one, until one has given something or has waited in vain: nothing
+    /// is held while one of them waits for it.
     async fn read_one_by_one(&mut self) {
         let limits = Limits {
             max_bytes: self.max_bytes,
@@ -191,8 +191,9 @@ impl Fetch {
                 continue;
             }
             let reads = self.read(share, limits).await;
+            let has_waited = reads.iter().flatten().any(|read| read.is_short);
             self.take(place, reads.unwrap_or_default());
-            if self.bytes() > 0 {
+            if has_waited || self.bytes() > 0 {
                 return;
             }
         }
