@@ -112,7 +112,7 @@ pub(crate) struct Core {
     pub staged_bytes: Cell<usize>,
     /// A tail waits for memory.
     pub memory_wanted: Notify,
-    /// How many wait for it.
+    /// How many wait for it: tails, and the read of a large batch.
     pub memory_waiters: Cell<usize>,
     /// A read from a file waits for memory.
     pub reads_wanted: Notify,

@@ -136,18 +136,32 @@ impl Window {
 }
 
 /// Counts one that waits for memory, also when its future is dropped.
-struct Waiting(Rc<Core>);
+struct Waiting {
+    core: Rc<Core>,
+    is_large: bool,
+}
 
 impl Waiting {
-    fn begin(core: &Rc<Core>) -> Self {
+    fn begin(core: &Rc<Core>, is_large: bool) -> Self {
         core.reads_waiters.set(core.reads_waiters.get() + 1);
-        Self(core.clone())
+        if is_large {
+            core.memory_waiters.set(core.memory_waiters.get() + 1);
+            core.memory_wanted.notify_one();
+        }
+        Self {
+            core: core.clone(),
+            is_large,
+        }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.reads_waiters.set(self.0.reads_waiters.get() - 1);
+        let core = &self.core;
+        core.reads_waiters.set(core.reads_waiters.get() - 1);
+        if self.is_large {
+            core.memory_waiters.set(core.memory_waiters.get() - 1);
+        }
     }
 }
 
@@ -382,7 +396,9 @@ impl Log {
             Patience::Empty(until) | Patience::Full(until) => Some(until),
             Patience::Endless => None,
         };
-        let _waiting = Waiting::begin(&self.core);
+        // Only one log reads a large batch at a time; for it the tails, too, give back what they can.
+        let is_large = matches!(patience, Patience::Full(_) | Patience::Endless);
+        let _waiting = Waiting::begin(&self.core, is_large);
         let wait = Buffer::take(Purpose::Reads, size as usize);
         match until {
             Some(until) => self.within(until, wait).await.ok_or(StorageError::NoMemory),
