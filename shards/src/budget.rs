@@ -86,6 +86,16 @@ pub fn total() -> usize {
     shard::with(|core| core.budget.total)
 }
 
+/// The most that `purpose` can hold of `total` bytes, when the others stay within their floors.
+pub fn most_of(total: usize, purpose: Purpose) -> usize {
+    let others = Purpose::ALL.iter().filter(|other| **other != purpose);
+    total - others.map(|other| floor_of(total, *other)).sum::<usize>()
+}
+
+fn floor_of(total: usize, purpose: Purpose) -> usize {
+    total / 1000 * purpose.floor_thousandths()
+}
+
 /// The most that `purpose` can hold on the current shard, when the others stay within their floors.
 pub fn most(purpose: Purpose) -> usize {
     shard::with(|core| core.budget.most(purpose))
@@ -141,7 +151,7 @@ struct Account {
 impl Budget {
     pub fn new(total: usize) -> Rc<Budget> {
         let accounts = Purpose::ALL.map(|purpose| Account {
-            floor: total / 1000 * purpose.floor_thousandths(),
+            floor: floor_of(total, purpose),
             ..Account::default()
         });
         Rc::new(Budget { total, accounts })
@@ -156,8 +166,7 @@ impl Budget {
     }
 
     pub fn most(&self, purpose: Purpose) -> usize {
-        let others: usize = self.accounts.iter().map(|account| account.floor).sum();
-        self.total - others + self.account(purpose).floor
+        most_of(self.total, purpose)
     }
 
     /// Whether anybody waits for memory.

@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: a bound that only the default passes is no error. Nobody asked for it, so the node
 //! starts and says what it cannot do.
 
+use shards::budget;
 use shards::buffers::Purpose;
 
 use super::{Config, Overrides, Problem};
@@ -60,11 +61,7 @@ impl Config {
 /// The largest batch that a shard with so much memory is sure to receive, to keep and to read again: above the floors of
 /// other purposes.
 pub fn batch_bytes_max(shard_bytes: usize) -> usize {
-    let floors: usize = Purpose::ALL
-        .iter()
-        .map(|purpose| purpose.floor_thousandths())
-        .sum();
-    let most = |purpose: Purpose| shard_bytes / 1000 * (1000 - floors + purpose.floor_thousandths());
+    let most = |purpose| budget::most_of(shard_bytes, purpose);
     most(Purpose::Receive)
         .min(most(Purpose::Tails))
         .min(storage::readable_bytes_max(most(Purpose::Reads)))
