@@ -19,10 +19,14 @@ use protocol::types::{LeaderEpoch, Offset};
 use protocol::validation::ProduceRules;
 use replica::{Epoch, Leader};
 use shards::sync::oneshot;
+use shards::time::{Duration, Instant, now};
 use storage::{Log, PartitionId};
 
 use crate::shard::Node;
 use waiters::{Thirst, Waiters};
+
+/// How often the log is told of batches that cannot be read.
+const TOLD_FOR: Duration = Duration::from_secs(60);
 
 /// One partition, as its leader. Lives on its owner shard for as long as the topic exists.
 pub struct Partition {
@@ -37,8 +41,8 @@ pub struct Partition {
     /// What was staged and is not committed: the offset behind each batch, and its bytes.
     staged: RefCell<VecDeque<(Offset, i64)>>,
     is_followed: Cell<bool>,
-    /// Told of already: the batch that cannot be read.
-    too_large: Cell<Option<Offset>>,
+    /// When the log was last told of a batch that cannot be read.
+    too_large_told: Cell<Option<Instant>>,
     /// The log has failed, or the partition was given up: nothing more is appended or waited for.
     has_left: Cell<bool>,
 }
@@ -62,7 +66,7 @@ impl Partition {
             waiters: Waiters::default(),
             staged: RefCell::new(VecDeque::new()),
             is_followed: Cell::new(false),
-            too_large: Cell::new(None),
+            too_large_told: Cell::new(None),
             has_left: Cell::new(false),
         })
     }
@@ -144,10 +148,13 @@ impl Partition {
         self.is_followed.set(false);
     }
 
-    /// Says that the batch at `offset` cannot be read for want of memory, and what would help: once, since clients
-    /// ask for it again and again.
+    /// Says that the batch at `offset` cannot be read for want of memory, and what would help: once in a while,
+    /// since clients ask for it again and again.
     fn tell_too_large(&self, offset: Offset, bytes: usize, allowed: usize) {
-        if self.too_large.replace(Some(offset)) != Some(offset) {
+        let now = now();
+        let is_told = |at: Instant| now.since(at) < TOLD_FOR;
+        if !self.too_large_told.get().is_some_and(is_told) {
+            self.too_large_told.set(Some(now));
             tracing::error!(
                 topic = %self.topic,
                 partition = %self.id.partition,

@@ -139,7 +139,7 @@ pub(super) const SETTINGS: &[Setting] = settings! {
     "max.request.partition.size.limit", int(1, I32), Some("2000"), Restart, Acted,
         "Most partitions that one DescribeTopicPartitions answer holds.";
     "message.max.bytes", int(0, I32), Some("1048588"), Cluster, Acted,
-        "Largest batch that a producer may send, after compression. More than half of a shard's part of `klamm.memory.bytes` is refused when set.";
+        "Largest batch that a producer may send, after compression. More than a shard can receive, keep and read again (38 to 45 % of its part of `klamm.memory.bytes`) is refused when set, here or for a topic.";
     "metric.reporters", LIST, Some("org.apache.kafka.common.metrics.JmxReporter"), Cluster, Later,
         "Java classes that report metrics.";
     "metrics.num.samples", int(1, I32), Some("2"), Restart, Later,

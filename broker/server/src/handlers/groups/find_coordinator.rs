@@ -17,7 +17,7 @@ use protocol::wire::DecodeError;
 use crate::context::{Context, Request};
 use crate::pipeline::Started;
 
-/// The kinds of keys: group, transaction, share.
+/// A key of a share partition; 0 is a group's, 1 a transactional id.
 const SHARE: i8 = 2;
 /// Versions below know no share partitions.
 const SHARE_SINCE: i16 = 6;
