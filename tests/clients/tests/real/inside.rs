@@ -9,6 +9,7 @@ use clients::{Broker, Record, Settings, Target};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// `klamm logs dump` in both formats; gives the objects.
 fn dump(data: &Path, options: &[&str]) -> Result<Vec<Value>> {
@@ -102,6 +103,17 @@ fn tells_what_was_sent(data: &Path, sent: &[Vec<Record>]) -> Result<()> {
     tells_metadata(data)
 }
 
+/// Tries until it holds: a log goes to its files when it has been quiet for a while.
+fn soon(holds: impl Fn() -> Result<()>) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match holds() {
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+            result => return result,
+        }
+    }
+}
+
 fn tells_metadata(data: &Path) -> Result<()> {
     let objects = dump(data, &["--partition", "__cluster_metadata-0", "--records"])?;
     let types: BTreeSet<&str> = objects
@@ -123,16 +135,19 @@ fn a_dump_says_what_was_sent_while_the_node_runs_and_when_it_is_closed() -> Resu
     if broker.target() == Target::Klamm {
         for (partition, sent) in sent.iter().enumerate() {
             let name = format!("filled-{partition}");
-            let objects = dump(&broker.data(), &["--partition", &name, "--records"])?;
-            // What was appended last stands in the journal only.
-            let (batches, records) = batches_and_records(&objects)?;
-            ensure!(
-                !batches.is_empty() && sent.starts_with(&records),
-                "{name}: {} records, and not those that were sent",
-                records.len()
-            );
+            soon(|| {
+                let objects = dump(&broker.data(), &["--partition", &name, "--records"])?;
+                // What was appended last stands in the journal only.
+                let (batches, records) = batches_and_records(&objects)?;
+                ensure!(
+                    !batches.is_empty() && sent.starts_with(&records),
+                    "{name}: {} records, and not those that were sent",
+                    records.len()
+                );
+                Ok(())
+            })?;
         }
-        tells_metadata(&broker.data())?;
+        soon(|| tells_metadata(&broker.data()))?;
         let journals = dump(&broker.data(), &[])?;
         ensure!(
             journals.iter().any(|object| object["journal"].is_string()),
