@@ -226,12 +226,7 @@ impl Broker {
     /// `kill -9`, and nobody starts it again: gives the directory as the crash left it.
     pub fn abandon(mut self) -> Result<Closed> {
         self.kill()?;
-        self.judge_log()?;
-        let home = self
-            .home
-            .take()
-            .context("the broker has a home until it is stopped")?;
-        Ok(Closed { home })
+        self.closed()
     }
 
     /// Starts it again on the same data and port, and waits until it answers. Gives the time that took.
@@ -259,6 +254,11 @@ impl Broker {
             "{status} after SIGTERM\n{}",
             self.log_tail()
         );
+        self.closed()
+    }
+
+    /// Judges the log of a broker that runs no longer, and gives its directory.
+    fn closed(mut self) -> Result<Closed> {
         self.judge_log()?;
         let home = self
             .home
