@@ -33,7 +33,6 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange => ErrorCode::OffsetOutOfRange,
         ReadError::NoMemory => of_storage(&StorageError::NoMemory),
-        ReadError::TooLarge { .. } => ErrorCode::KafkaStorageError,
         ReadError::Offline(error) => of_storage(error),
     }
 }

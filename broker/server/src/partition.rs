@@ -20,8 +20,9 @@ use protocol::validation::ProduceRules;
 use replica::{Epoch, Leader};
 use shards::sync::oneshot;
 use shards::time::{Duration, Instant, now};
-use storage::{Log, PartitionId};
+use storage::{Log, PartitionId, StorageError};
 
+use crate::errors;
 use crate::shard::Node;
 use waiters::{Thirst, Waiters};
 
@@ -146,6 +147,19 @@ impl Partition {
             }
         }
         self.is_followed.set(false);
+    }
+
+    /// What a client is told of a read that failed; an operator is told of a batch that is too large for every read.
+    fn failed_read(&self, error: &StorageError) -> ErrorCode {
+        if let StorageError::TooLarge {
+            offset,
+            bytes,
+            allowed,
+        } = *error
+        {
+            self.tell_too_large(offset, bytes, allowed);
+        }
+        errors::of_storage(error)
     }
 
     /// Says that the batch at `offset` cannot be read for want of memory, and what would help: once in a while,

@@ -65,16 +65,7 @@ pub enum ReadError {
     OutOfRange,
     /// There is no memory now, and the read was not to wait for it, or has waited for long.
     NoMemory,
-    /// There never will be enough: KAFKA_STORAGE_ERROR.
-    TooLarge {
-        /// The first offset of the batch.
-        offset: Offset,
-        /// Its bytes.
-        bytes: usize,
-        /// As many as can be read.
-        allowed: usize,
-    },
-    /// The log or the dir is offline: KAFKA_STORAGE_ERROR.
+    /// The log or the dir is offline, or there will never be enough memory: KAFKA_STORAGE_ERROR.
     Offline(StorageError),
 }
 
@@ -82,15 +73,6 @@ impl From<StorageError> for ReadError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NoMemory => ReadError::NoMemory,
-            StorageError::TooLarge {
-                offset,
-                bytes,
-                allowed,
-            } => ReadError::TooLarge {
-                offset,
-                bytes,
-                allowed,
-            },
             error => ReadError::Offline(error),
         }
     }

@@ -161,17 +161,7 @@ async fn look_up(node: &Node, looked: Looked) -> Result<Found, ErrorCode> {
         offset,
         leader_epoch,
     };
-    let offline = |error: StorageError| {
-        if let StorageError::TooLarge {
-            offset,
-            bytes,
-            allowed,
-        } = error
-        {
-            partition.tell_too_large(offset, bytes, allowed);
-        }
-        errors::of_storage(&error)
-    };
+    let offline = |error: StorageError| partition.failed_read(&error);
     // Where a log that is offline ends is not known: a client that believed it would go back or skip.
     log.is_usable().map_err(offline)?;
     match sought {

@@ -232,17 +232,8 @@ async fn read_partition(
             read.records = data.chunks;
         }
         Err(ReadError::NoMemory) => read.is_short = true,
-        Err(error) => {
-            if let ReadError::TooLarge {
-                offset,
-                bytes,
-                allowed,
-            } = error
-            {
-                partition.tell_too_large(offset, bytes, allowed);
-            }
-            return Err(errors::of_read(&error));
-        }
+        Err(ReadError::Offline(error)) => return Err(partition.failed_read(&error)),
+        Err(error) => return Err(errors::of_read(&error)),
     }
     Ok(read)
 }
